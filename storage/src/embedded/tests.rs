@@ -1,0 +1,209 @@
+//! Any order of calls leaves the rows that a plain map would hold, and an index that fits them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
+use proptest::test_runner::Config;
+
+use super::expiry::{Envelope, Kind, parse_index_key};
+use super::records::{self, Record};
+use super::sessions::{self, SESSION_KEPT_MS, Session};
+use super::trees::Trees;
+use super::{counters, expiry};
+use crate::error::StoreError;
+use crate::store::pulse::Pulse;
+
+#[derive(Debug, Clone)]
+enum Step {
+    PutSession(Session),
+    DeleteSession(String),
+    DeleteUser(String),
+    PutRecord(String, Record),
+    Touch(String, u64),
+    DeleteRecord(String),
+    SaveCounter(Vec<u8>, Vec<u8>, u64),
+    Sweep(u64),
+}
+
+/// What the rows should be. The third of a counter is its end.
+#[derive(Default)]
+struct Model {
+    sessions: BTreeMap<String, Session>,
+    records: BTreeMap<String, Record>,
+    counters: BTreeMap<Vec<u8>, (Vec<u8>, u64)>,
+}
+
+/// Few names, so that steps meet; one user's name begins like another's.
+fn name() -> impl Strategy<Value = String> {
+    prop_oneof![Just("a"), Just("ab"), Just("a\0b"), Just("")].prop_map(str::to_owned)
+}
+
+/// Few times, so that rows end together; sessions end an hour later than the others.
+fn time() -> impl Strategy<Value = u64> {
+    prop_oneof![
+        0..6_u64,
+        (0..6_u64).prop_map(|after| SESSION_KEPT_MS + after),
+        Just(u64::MAX)
+    ]
+}
+
+fn session() -> impl Strategy<Value = Session> {
+    (name(), name(), time()).prop_map(|(id, user, expires_ms)| Session {
+        id,
+        user,
+        created_ms: 0,
+        expires_ms,
+    })
+}
+
+fn record() -> impl Strategy<Value = Record> {
+    (0..4_u64, any::<[u8; 2]>(), time()).prop_map(|(version, value, expires_ms)| Record {
+        version,
+        value: value.to_vec(),
+        expires_ms,
+    })
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        session().prop_map(Step::PutSession),
+        name().prop_map(Step::DeleteSession),
+        name().prop_map(Step::DeleteUser),
+        (name(), record()).prop_map(|(pid, record)| Step::PutRecord(pid, record)),
+        (name(), time()).prop_map(|(pid, end)| Step::Touch(pid, end)),
+        name().prop_map(Step::DeleteRecord),
+        (name(), any::<[u8; 2]>(), time()).prop_map(|(key, value, end)| Step::SaveCounter(
+            key.into_bytes(),
+            value.to_vec(),
+            end
+        )),
+        time().prop_map(Step::Sweep),
+    ]
+}
+
+impl Model {
+    /// Does a step here and there, and compares the answers.
+    fn take(&mut self, trees: &Trees, step: Step) {
+        match step {
+            Step::PutSession(session) => {
+                sessions::put(trees, &session).unwrap();
+                self.sessions.insert(session.id.clone(), session);
+            }
+            Step::DeleteSession(id) => {
+                let was = sessions::delete(trees, &id).unwrap();
+                assert_eq!(was, self.sessions.remove(&id));
+            }
+            Step::DeleteUser(user) => {
+                let gone = sessions::delete_of_user(trees, &user).unwrap();
+                assert_eq!(gone, self.of_user(&user));
+                self.sessions.retain(|_, session| session.user != user);
+            }
+            Step::PutRecord(pid, record) => {
+                let stored = self.records.get(&pid).map(|record| record.version);
+                let outcome = records::put(trees, &pid, &record);
+                match stored.filter(|stored| *stored >= record.version) {
+                    Some(stored) => assert_eq!(outcome, Err(StoreError::Stale { stored })),
+                    None => {
+                        assert_eq!(outcome, Ok(()));
+                        self.records.insert(pid, record);
+                    }
+                }
+            }
+            Step::Touch(pid, end) => {
+                records::touch(trees, &[(pid.clone(), end)]).unwrap();
+                if let Some(record) = self.records.get_mut(&pid) {
+                    record.expires_ms = end;
+                }
+            }
+            Step::DeleteRecord(pid) => {
+                let was = records::delete(trees, &pid).unwrap();
+                assert_eq!(was, self.records.remove(&pid).is_some());
+            }
+            Step::SaveCounter(key, value, end) => {
+                counters::save(trees, &[(key.clone(), value.clone(), end)]).unwrap();
+                self.counters.insert(key, (value, end));
+            }
+            Step::Sweep(now) => self.sweep(trees, now),
+        }
+    }
+
+    fn sweep(&mut self, trees: &Trees, now: u64) {
+        let before = (self.sessions.len(), self.records.len(), self.counters.len());
+        self.sessions
+            .retain(|_, session| session.expires_ms.saturating_add(SESSION_KEPT_MS) > now);
+        self.records.retain(|_, record| record.expires_ms > now);
+        self.counters.retain(|_, (_, end)| *end > now);
+        let swept = expiry::sweep(trees, now, usize::MAX).unwrap();
+        assert_eq!(swept.sessions, before.0 - self.sessions.len());
+        assert_eq!(swept.records, before.1 - self.records.len());
+        assert_eq!(swept.counters, before.2 - self.counters.len());
+        assert_eq!((swept.damaged, swept.more), (0, false));
+    }
+
+    fn of_user(&self, user: &str) -> Vec<Session> {
+        let all = self.sessions.values().cloned();
+        all.filter(|session| session.user == user).collect()
+    }
+
+    fn check(&self, trees: &Trees) {
+        let all: Vec<_> = self.sessions.values().cloned().collect();
+        assert_eq!(sessions::page(trees, None, usize::MAX).unwrap(), all);
+        for user in ["a", "ab", "a\0b", "", "b"] {
+            assert_eq!(sessions::of_user(trees, user).unwrap(), self.of_user(user));
+        }
+        assert_eq!(trees.sessions_by_user.len(), all.len());
+        for (pid, record) in &self.records {
+            assert_eq!(records::one(trees, pid).unwrap().as_ref(), Some(record));
+        }
+        assert_eq!(trees.records.len(), self.records.len());
+        let counters = self.counters.iter();
+        let counters: Vec<_> = counters
+            .map(|(key, (value, _))| (key.clone(), value.clone()))
+            .collect();
+        assert_eq!(counters::all(trees).unwrap(), counters);
+        self.check_index(trees);
+    }
+
+    /// One index row for each row, at the time that the row says, which is not after its end.
+    fn check_index(&self, trees: &Trees) {
+        let mut rows = 0;
+        for kind in [Kind::Session, Kind::Record, Kind::Counter] {
+            for row in trees.of(kind).iter() {
+                let (_, value) = row.unwrap();
+                let envelope = Envelope::decode("t", &value).unwrap();
+                assert!(envelope.indexed_ms <= envelope.due_ms);
+                rows += 1;
+            }
+        }
+        for row in trees.expiry.iter() {
+            let (index, _) = row.unwrap();
+            let (at_ms, kind, key) = parse_index_key(&index).unwrap();
+            let row = trees
+                .of(kind)
+                .get(key)
+                .unwrap()
+                .expect("a row for each index row");
+            assert_eq!(Envelope::decode("t", &row).unwrap().indexed_ms, at_ms);
+            rows -= 1;
+        }
+        assert_eq!(rows, 0);
+    }
+}
+
+proptest! {
+    #![proptest_config(Config { cases: 400, ..Config::default() })]
+
+    #[test]
+    fn rows_and_index_fit_whatever_the_order(
+        steps in proptest::collection::vec(step(), 1..60),
+    ) {
+        let db = sled::Config::new().temporary(true).open().unwrap();
+        let trees = Trees::open(db, Arc::new(Pulse::new(0))).unwrap();
+        let mut model = Model::default();
+        for step in steps {
+            model.take(&trees, step);
+            model.check(&trees);
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! The open trees, as the storage thread holds them.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use sled::transaction::{TransactionError, TransactionResult, Transactional};
+use sled::{Db, IVec, Tree};
+
+use crate::embedded::expiry::Kind;
+use crate::error::StoreError;
+use crate::store::pulse::Pulse;
+
+/// Every tree by name. Only storage threads hold one.
+pub(crate) struct Trees {
+    pub(crate) sessions: Tree,
+    pub(crate) sessions_by_user: Tree,
+    pub(crate) users: Tree,
+    pub(crate) keys: Tree,
+    pub(crate) counters: Tree,
+    pub(crate) records: Tree,
+    pub(crate) log: Tree,
+    pub(crate) log_state: Tree,
+    pub(crate) meta: Tree,
+    pub(crate) expiry: Tree,
+    /// The store's own facts.
+    pub(crate) store: Tree,
+    /// Beaten while long reads go on, so that they are not taken for a stuck thread.
+    pub(crate) pulse: Arc<Pulse>,
+    /// Last, so that it is dropped after the trees: the drop flushes and frees sled's lock.
+    db: Db,
+}
+
+impl Trees {
+    pub(crate) fn open(db: Db, pulse: Arc<Pulse>) -> Result<Self, sled::Error> {
+        Ok(Self {
+            sessions: db.open_tree("sessions")?,
+            sessions_by_user: db.open_tree("sessions_by_user")?,
+            users: db.open_tree("users")?,
+            keys: db.open_tree("keys")?,
+            counters: db.open_tree("counters")?,
+            records: db.open_tree("records")?,
+            log: db.open_tree("log")?,
+            log_state: db.open_tree("log_state")?,
+            meta: db.open_tree("meta")?,
+            expiry: db.open_tree("expiry")?,
+            store: db.open_tree("store")?,
+            pulse,
+            db,
+        })
+    }
+
+    pub(crate) fn all(&self) -> [&Tree; 11] {
+        [
+            &self.sessions,
+            &self.sessions_by_user,
+            &self.users,
+            &self.keys,
+            &self.counters,
+            &self.records,
+            &self.log,
+            &self.log_state,
+            &self.meta,
+            &self.expiry,
+            &self.store,
+        ]
+    }
+
+    /// Where rows of a kind that expires live.
+    pub(crate) fn of(&self, kind: Kind) -> &Tree {
+        match kind {
+            Kind::Session => &self.sessions,
+            Kind::Record => &self.records,
+            Kind::Counter => &self.counters,
+        }
+    }
+
+    /// Makes everything applied so far survive the death of the process. Never `flush_async`, which
+    /// deadlocks in this version of sled.
+    pub(crate) fn flush(&self) -> Result<(), StoreError> {
+        self.db.flush()?;
+        Ok(())
+    }
+
+    /// A row, with the pulse beaten: this may wait for the disk.
+    pub(crate) fn row(&self, tree: &Tree, key: &[u8]) -> Result<Option<IVec>, StoreError> {
+        self.pulse.beat();
+        Ok(tree.get(key)?)
+    }
+
+    /// Beats the pulse for every row that an iterator yields, and turns sled's error into ours.
+    pub(crate) fn rows<'a>(
+        &'a self,
+        rows: sled::Iter,
+    ) -> impl Iterator<Item = Result<(IVec, IVec), StoreError>> + 'a {
+        rows.map(|row| {
+            self.pulse.beat();
+            row.map_err(StoreError::from)
+        })
+    }
+}
+
+/// Writes that are kept all together or not at all, whatever happens in between.
+pub(crate) struct Change<'a> {
+    /// The trees touched so far; `writes` points into it.
+    trees: Vec<&'a Tree>,
+    writes: Vec<(usize, IVec, Option<IVec>)>,
+}
+
+impl<'a> Change<'a> {
+    pub(crate) fn new() -> Self {
+        Self {
+            trees: Vec::new(),
+            writes: Vec::new(),
+        }
+    }
+
+    pub(crate) fn put(&mut self, tree: &'a Tree, key: impl Into<IVec>, value: impl Into<IVec>) {
+        let at = self.index(tree);
+        self.writes.push((at, key.into(), Some(value.into())));
+    }
+
+    pub(crate) fn remove(&mut self, tree: &'a Tree, key: impl Into<IVec>) {
+        let at = self.index(tree);
+        self.writes.push((at, key.into(), None));
+    }
+
+    fn index(&mut self, tree: &'a Tree) -> usize {
+        match self
+            .trees
+            .iter()
+            .position(|known| std::ptr::eq(*known, tree))
+        {
+            Some(at) => at,
+            None => {
+                self.trees.push(tree);
+                self.trees.len() - 1
+            }
+        }
+    }
+
+    /// A later write to the same key wins. A single write needs no transaction, which is several
+    /// times slower.
+    pub(crate) fn apply(self) -> Result<(), StoreError> {
+        if self.writes.len() < 2 {
+            for (at, key, value) in self.writes {
+                match value {
+                    Some(value) => self.trees[at].insert(key, value)?,
+                    None => self.trees[at].remove(key)?,
+                };
+            }
+            return Ok(());
+        }
+        let outcome: TransactionResult<(), Infallible> = self.trees[..].transaction(|trees| {
+            for (at, key, value) in &self.writes {
+                match value {
+                    Some(value) => trees[*at].insert(key, value)?,
+                    None => trees[*at].remove(key)?,
+                };
+            }
+            Ok(())
+        });
+        match outcome {
+            Ok(()) => Ok(()),
+            Err(TransactionError::Abort(never)) => match never {},
+            Err(TransactionError::Storage(error)) => Err(error.into()),
+        }
+    }
+}

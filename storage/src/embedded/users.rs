@@ -1,0 +1,86 @@
+//! Who may log in with a password.
+
+use std::fmt;
+
+use crate::embedded::codec::{Reader, Writer, text};
+use crate::embedded::trees::Trees;
+use crate::error::StoreError;
+
+const TREE: &str = "users";
+
+/// One who may log in.
+#[derive(Clone, PartialEq, Eq)]
+pub struct User {
+    /// The name that is typed, and the user's id.
+    pub name: String,
+    /// The password's argon2id hash in PHC form. `Debug` does not print it.
+    pub password_hash: String,
+    /// When it was made, unix milliseconds.
+    pub created_ms: u64,
+}
+
+impl fmt::Debug for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("User")
+            .field("name", &self.name)
+            .field("password_hash", &"***")
+            .field("created_ms", &self.created_ms)
+            .finish()
+    }
+}
+
+pub(crate) fn put(trees: &Trees, user: &User) -> Result<(), StoreError> {
+    trees.users.insert(user.name.as_bytes(), encode(user))?;
+    Ok(())
+}
+
+pub(crate) fn one(trees: &Trees, name: &str) -> Result<Option<User>, StoreError> {
+    let row = trees.row(&trees.users, name.as_bytes())?;
+    row.map(|row| decode(name.as_bytes(), &row)).transpose()
+}
+
+pub(crate) fn delete(trees: &Trees, name: &str) -> Result<bool, StoreError> {
+    Ok(trees.users.remove(name.as_bytes())?.is_some())
+}
+
+pub(crate) fn all(trees: &Trees) -> Result<Vec<User>, StoreError> {
+    trees
+        .rows(trees.users.iter())
+        .map(|row| row.and_then(|(k, v)| decode(&k, &v)))
+        .collect()
+}
+
+fn encode(user: &User) -> Vec<u8> {
+    Writer::new()
+        .u64(user.created_ms)
+        .rest(user.password_hash.as_bytes())
+}
+
+fn decode(key: &[u8], row: &[u8]) -> Result<User, StoreError> {
+    let mut reader = Reader::new(TREE, row)?;
+    Ok(User {
+        name: text(TREE, key)?,
+        created_ms: reader.u64()?,
+        password_hash: text(TREE, reader.rest())?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{any, proptest};
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_user_comes_back(name: String, password_hash: String, created_ms: u64) {
+            let user = User { name, password_hash, created_ms };
+            assert_eq!(decode(user.name.as_bytes(), &encode(&user)).unwrap(), user);
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..48)) {
+            let _ = decode(&bytes, &bytes);
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! What a Tidings node keeps on disk, behind one handle.
+//!
+//! * [`Store`] is that handle. Its methods are `async`, but everything that touches sled runs on
+//!   one thread of its own, `tidings-store` (`store/thread.rs`), which takes what is queued,
+//!   applies it, flushes once if any of it must last, and only then answers.
+//! * `open` turns a folder into a checked, running store: lock, deadline, damage, version.
+//! * `embedded` holds the trees, one file per kind of row, and the index by which rows expire.
+//! * `files` writes the small files beside sled that must survive a power cut.
+//!
+//! **Invariant:** nothing outside `embedded` and `open` names a sled type, but for the one
+//! conversion in `error`, and neither is called from an async task.
+//!
+//! **Invariant:** this crate reads no clock to decide what a row means. Times are unix milliseconds
+//! and come from the caller.
+//!
+//! ## The folder
+//!
+//! | name | what it holds |
+//! |---|---|
+//! | `sled/` | the trees |
+//! | `slots` | the slot table, written whole and fsynced |
+//! | `state` | boot id of the last start, and whether it was stopped cleanly |
+//! | `lock` | held while a process has the store open; names its process id |
+//! | `unproved` | present while rows may be missing of which no slot table takes account |
+//! | `damaged` | present after damage was found; names the copy that was kept |
+//!
+//! Copies of a damaged folder lie beside it as `<folder>.kept-<UTC time>`.
+
+mod embedded;
+mod error;
+mod files;
+mod open;
+mod store;
+
+pub use embedded::counters::{Counter, Pair};
+pub use embedded::expiry::Swept;
+pub use embedded::keys::ApiKey;
+pub use embedded::log::{LogBatch, LogDump};
+pub use embedded::records::Record;
+pub use embedded::sessions::{SESSION_KEPT_MS, Session};
+pub use embedded::users::User;
+pub use error::{OpenError, StoreError};
+pub use open::{OpenReport, StoreConfig};
+pub use store::{Health, Stats, Store};

@@ -1,0 +1,265 @@
+//! The calls, by what they are about. *Durable* means: once answered, it survives `kill -9`; a
+//! power cut within the next quarter of a second can still take it, as sled fsyncs only that often.
+
+use crate::embedded::codec::{check_key, check_value};
+use crate::embedded::{counters, expiry, keys, log, meta, records, sessions, users};
+use crate::embedded::{
+    counters::{Counter, Pair},
+    expiry::Swept,
+    keys::ApiKey,
+    log::{LogBatch, LogDump},
+    records::Record,
+    sessions::Session,
+    users::User,
+};
+use crate::error::StoreError;
+use crate::files;
+use crate::store::Store;
+use crate::store::thread::Effect;
+
+const PUT: Effect = Effect::Put { durable: true };
+const REMOVE: Effect = Effect::Remove { durable: true };
+
+/// Sessions.
+impl Store {
+    /// Stores a session, in the place of one with the same id. Durable.
+    pub async fn put_session(&self, session: Session) -> Result<(), StoreError> {
+        check_key("session id", session.id.as_bytes())?;
+        check_key("user", session.user.as_bytes())?;
+        self.call(PUT, move |on| sessions::put(on.trees, &session))
+            .await
+    }
+
+    /// The session with this id, also when it has expired but is still kept
+    /// ([`SESSION_KEPT_MS`](crate::SESSION_KEPT_MS)): the caller judges.
+    pub async fn session(&self, id: &str) -> Result<Option<Session>, StoreError> {
+        let id = id.to_owned();
+        self.call(Effect::Read, move |on| sessions::one(on.trees, &id))
+            .await
+    }
+
+    /// Removes a session and returns what it was. Durable.
+    pub async fn delete_session(&self, id: &str) -> Result<Option<Session>, StoreError> {
+        let id = id.to_owned();
+        self.call(REMOVE, move |on| sessions::delete(on.trees, &id))
+            .await
+    }
+
+    /// A user's sessions, ordered by id; expired ones too, while they are kept.
+    pub async fn sessions_of(&self, user: &str) -> Result<Vec<Session>, StoreError> {
+        let user = user.to_owned();
+        self.call(Effect::Read, move |on| sessions::of_user(on.trees, &user))
+            .await
+    }
+
+    /// Removes a user's sessions and returns them. Durable; on an error some may be gone.
+    pub async fn delete_sessions_of(&self, user: &str) -> Result<Vec<Session>, StoreError> {
+        let user = user.to_owned();
+        self.call(REMOVE, move |on| sessions::delete_of_user(on.trees, &user))
+            .await
+    }
+
+    /// At most `limit` sessions of all users, ordered by id, those after the id `after`.
+    pub async fn sessions(
+        &self,
+        after: Option<String>,
+        limit: usize,
+    ) -> Result<Vec<Session>, StoreError> {
+        self.call(Effect::Read, move |on| {
+            sessions::page(on.trees, after.as_deref(), limit)
+        })
+        .await
+    }
+}
+
+/// Users and API keys.
+impl Store {
+    /// Stores a user, in the place of one with the same name. Durable.
+    pub async fn put_user(&self, user: User) -> Result<(), StoreError> {
+        check_key("user", user.name.as_bytes())?;
+        check_value("password hash", user.password_hash.as_bytes())?;
+        self.call(PUT, move |on| users::put(on.trees, &user)).await
+    }
+
+    /// The user of this name.
+    pub async fn user(&self, name: &str) -> Result<Option<User>, StoreError> {
+        let name = name.to_owned();
+        self.call(Effect::Read, move |on| users::one(on.trees, &name))
+            .await
+    }
+
+    /// Removes a user; says whether there was one. Durable. Their sessions stay.
+    pub async fn delete_user(&self, name: &str) -> Result<bool, StoreError> {
+        let name = name.to_owned();
+        self.call(REMOVE, move |on| users::delete(on.trees, &name))
+            .await
+    }
+
+    /// All users, ordered by name.
+    pub async fn users(&self) -> Result<Vec<User>, StoreError> {
+        self.call(Effect::Read, |on| users::all(on.trees)).await
+    }
+
+    /// Stores an API key, in the place of one with the same id. Durable.
+    pub async fn put_key(&self, key: ApiKey) -> Result<(), StoreError> {
+        key.check()?;
+        check_key("key id", key.id.as_bytes())?;
+        for text in [&key.name, &key.hash].into_iter().chain(&key.scopes) {
+            check_key("field of a key", text.as_bytes())?;
+        }
+        self.call(PUT, move |on| keys::put(on.trees, &key)).await
+    }
+
+    /// The API key with this id.
+    pub async fn key(&self, id: &str) -> Result<Option<ApiKey>, StoreError> {
+        let id = id.to_owned();
+        self.call(Effect::Read, move |on| keys::one(on.trees, &id))
+            .await
+    }
+
+    /// Removes an API key; says whether there was one. Durable.
+    pub async fn delete_key(&self, id: &str) -> Result<bool, StoreError> {
+        let id = id.to_owned();
+        self.call(REMOVE, move |on| keys::delete(on.trees, &id))
+            .await
+    }
+
+    /// All API keys, ordered by id.
+    pub async fn keys(&self) -> Result<Vec<ApiKey>, StoreError> {
+        self.call(Effect::Read, |on| keys::all(on.trees)).await
+    }
+}
+
+/// Counters.
+impl Store {
+    /// Stores counters, in the place of those with the same keys. Not durable: the process's death
+    /// may lose the last quarter of a second. On an error some may be stored.
+    pub async fn save_counters(&self, counters: Vec<Counter>) -> Result<(), StoreError> {
+        for (key, value, _) in &counters {
+            check_key("counter key", key)?;
+            check_value("counter", value)?;
+        }
+        let effect = Effect::Put { durable: false };
+        self.call(effect, move |on| counters::save(on.trees, &counters))
+            .await
+    }
+
+    /// All counters that are kept, ordered by key; those that have ended too, until a sweep.
+    pub async fn counters(&self) -> Result<Vec<Pair>, StoreError> {
+        self.call(Effect::Read, |on| counters::all(on.trees)).await
+    }
+}
+
+/// Recovery records.
+impl Store {
+    /// Stores a record unless one of the same or a later version is stored
+    /// ([`StoreError::Stale`]). Durable.
+    pub async fn put_record(
+        &self,
+        pid: String,
+        version: u64,
+        value: Vec<u8>,
+        expires_ms: u64,
+    ) -> Result<(), StoreError> {
+        check_key("pid", pid.as_bytes())?;
+        check_value("record", &value)?;
+        let record = Record {
+            version,
+            value,
+            expires_ms,
+        };
+        self.call(PUT, move |on| records::put(on.trees, &pid, &record))
+            .await
+    }
+
+    /// The record of this pid; one that has ended too, until a sweep: the caller judges.
+    pub async fn record(&self, pid: &str) -> Result<Option<Record>, StoreError> {
+        let pid = pid.to_owned();
+        self.call(Effect::Read, move |on| records::one(on.trees, &pid))
+            .await
+    }
+
+    /// Sets when records end (unix milliseconds), sooner or later than before; unknown ones are
+    /// passed over. Not durable. On an error some may be set.
+    pub async fn touch_records(&self, records: Vec<(String, u64)>) -> Result<(), StoreError> {
+        let effect = Effect::Put { durable: false };
+        self.call(effect, move |on| records::touch(on.trees, &records))
+            .await
+    }
+
+    /// Removes a record; says whether there was one. Durable.
+    pub async fn delete_record(&self, pid: &str) -> Result<bool, StoreError> {
+        let pid = pid.to_owned();
+        self.call(REMOVE, move |on| records::delete(on.trees, &pid))
+            .await
+    }
+}
+
+/// The log of recoverable rooms, and the slot table.
+impl Store {
+    /// Applies a batch, all of it or nothing. Durable if the batch says so.
+    pub async fn commit_log(&self, batch: LogBatch) -> Result<(), StoreError> {
+        for (_, _, entry) in &batch.put {
+            check_value("log entry", entry)?;
+        }
+        for (key, value) in &batch.state {
+            check_key("log state key", key)?;
+            check_value("log state", value.as_deref().unwrap_or_default())?;
+        }
+        let durable = batch.durable;
+        let only_removes = batch.put.is_empty() && batch.state.iter().all(|(_, v)| v.is_none());
+        let effect = match only_removes {
+            true => Effect::Remove { durable },
+            false => Effect::Put { durable },
+        };
+        self.call(effect, move |on| log::commit(on.trees, &batch))
+            .await
+    }
+
+    /// Everything the log holds, ordered.
+    pub async fn load_log(&self) -> Result<LogDump, StoreError> {
+        self.call(Effect::Read, |on| log::load(on.trees)).await
+    }
+
+    /// The slot table as last put. Its bytes are checked: damage is an error, not `None`.
+    pub async fn slot_table(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        self.call(Effect::Read, |on| files::read_slots(on.files))
+            .await
+    }
+
+    /// Replaces the slot table. Once answered it survives a power cut.
+    pub async fn put_slot_table(&self, table: Vec<u8>) -> Result<(), StoreError> {
+        check_value("slot table", &table)?;
+        let effect = Effect::Put { durable: false };
+        self.call(effect, move |on| files::write_slots(on.files, &table))
+            .await
+    }
+}
+
+/// Single values, and the sweep.
+impl Store {
+    /// The value of this name.
+    pub async fn meta(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let key = key.to_owned();
+        self.call(Effect::Read, move |on| meta::one(on.trees, &key))
+            .await
+    }
+
+    /// Stores a value by name. Durable.
+    pub async fn put_meta(&self, key: &str, value: Vec<u8>) -> Result<(), StoreError> {
+        check_key("meta key", key.as_bytes())?;
+        check_value("meta value", &value)?;
+        let key = key.to_owned();
+        self.call(PUT, move |on| meta::put(on.trees, &key, &value))
+            .await
+    }
+
+    /// Removes sessions that expired more than an hour before `now_ms`, and records and counters
+    /// that ended before it, looking at no more than `limit` rows. Not durable: a row that comes
+    /// back after a crash is swept again.
+    pub async fn sweep(&self, now_ms: u64, limit: usize) -> Result<Swept, StoreError> {
+        let effect = Effect::Remove { durable: false };
+        self.call(effect, move |on| expiry::sweep(on.trees, now_ms, limit))
+            .await
+    }
+}

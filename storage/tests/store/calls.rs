@@ -1,0 +1,276 @@
+//! Every call: what is stored comes back, after a restart too, and ends when it should.
+
+use tidings_storage::{ApiKey, LogBatch, Record, SESSION_KEPT_MS, StoreError, Swept, User};
+
+use crate::harness::{Folder, session};
+
+#[tokio::test]
+async fn sessions_are_found_by_id_by_user_and_in_order() {
+    let folder = Folder::new();
+    let store = folder.open();
+    for (id, user) in [("b", "ann"), ("a", "ann"), ("c", "annabel"), ("d", "")] {
+        store.put_session(session(id, user, 10)).await.unwrap();
+    }
+    assert_eq!(store.session("a").await, Ok(Some(session("a", "ann", 10))));
+    assert_eq!(store.session("x").await, Ok(None));
+    let anns = vec![session("a", "ann", 10), session("b", "ann", 10)];
+    assert_eq!(store.sessions_of("ann").await, Ok(anns.clone()));
+    assert_eq!(store.sessions_of("").await, Ok(vec![session("d", "", 10)]));
+    assert_eq!(store.sessions(None, 2).await, Ok(anns.clone()));
+    let rest = vec![session("c", "annabel", 10), session("d", "", 10)];
+    assert_eq!(store.sessions(Some("b".into()), 9).await, Ok(rest));
+
+    assert_eq!(store.delete_sessions_of("ann").await, Ok(anns));
+    assert_eq!(store.sessions_of("ann").await, Ok(vec![]));
+    assert_eq!(store.delete_session("a").await, Ok(None));
+    assert_eq!(
+        store.delete_session("c").await,
+        Ok(Some(session("c", "annabel", 10)))
+    );
+    assert_eq!(
+        store.sessions(None, 9).await,
+        Ok(vec![session("d", "", 10)])
+    );
+}
+
+#[tokio::test]
+async fn a_session_that_changes_hands_leaves_its_old_user() {
+    let folder = Folder::new();
+    let store = folder.open();
+    store.put_session(session("s", "ann", 10)).await.unwrap();
+    store.put_session(session("s", "bob", 20)).await.unwrap();
+    assert_eq!(store.sessions_of("ann").await, Ok(vec![]));
+    assert_eq!(
+        store.sessions_of("bob").await,
+        Ok(vec![session("s", "bob", 20)])
+    );
+}
+
+#[tokio::test]
+async fn expired_sessions_are_kept_for_an_hour() {
+    let folder = Folder::new();
+    let store = folder.open();
+    store.put_session(session("s", "ann", 1_000)).await.unwrap();
+    let ends = 1_000 + SESSION_KEPT_MS;
+    assert_eq!(store.sweep(ends - 1, 10).await, Ok(Swept::default()));
+    assert!(store.session("s").await.unwrap().is_some());
+    assert_eq!(
+        store.sweep(ends, 10).await,
+        Ok(Swept {
+            sessions: 1,
+            ..Swept::default()
+        })
+    );
+    assert_eq!(store.session("s").await, Ok(None));
+    assert_eq!(store.sessions_of("ann").await, Ok(vec![]));
+}
+
+#[tokio::test]
+async fn users_and_keys_come_back_after_a_restart() {
+    let folder = Folder::new();
+    let user = User {
+        name: "ann".into(),
+        password_hash: "$argon2id$".into(),
+        created_ms: 5,
+    };
+    let key = ApiKey {
+        id: "k".into(),
+        name: "backend".into(),
+        hash: "$argon2id$".into(),
+        scopes: vec!["emit".into(), "read".into()],
+        created_ms: 6,
+    };
+    let store = folder.open();
+    store.put_user(user.clone()).await.unwrap();
+    store.put_key(key.clone()).await.unwrap();
+    store.close().await.unwrap();
+
+    let store = folder.open();
+    assert_eq!(store.user("ann").await, Ok(Some(user.clone())));
+    assert_eq!(store.users().await, Ok(vec![user]));
+    assert_eq!(store.key("k").await, Ok(Some(key.clone())));
+    assert_eq!(store.keys().await, Ok(vec![key]));
+    assert_eq!(store.delete_user("ann").await, Ok(true));
+    assert_eq!(store.delete_user("ann").await, Ok(false));
+    assert_eq!(store.delete_key("k").await, Ok(true));
+    assert_eq!(store.delete_key("k").await, Ok(false));
+    assert_eq!(
+        (store.users().await, store.keys().await),
+        (Ok(vec![]), Ok(vec![]))
+    );
+}
+
+#[tokio::test]
+async fn counters_last_until_their_newest_end() {
+    let folder = Folder::new();
+    let store = folder.open();
+    let counter = |value: &[u8], ends| vec![(b"k".to_vec(), value.to_vec(), ends)];
+    store.save_counters(counter(b"1", 10)).await.unwrap();
+    store.save_counters(counter(b"2", 30)).await.unwrap();
+    assert_eq!(
+        store.sweep(20, 10).await,
+        Ok(Swept::default()),
+        "extended, so not yet"
+    );
+    assert_eq!(
+        store.counters().await,
+        Ok(vec![(b"k".to_vec(), b"2".to_vec())])
+    );
+    store.save_counters(counter(b"3", 25)).await.unwrap();
+    assert_eq!(
+        store.sweep(25, 10).await.unwrap().counters,
+        1,
+        "shortened, so already"
+    );
+    assert_eq!(store.counters().await, Ok(vec![]));
+    assert_eq!(
+        store.sweep(u64::MAX, 10).await,
+        Ok(Swept::default()),
+        "no index row is left"
+    );
+}
+
+#[tokio::test]
+async fn a_record_that_does_not_rise_is_refused() {
+    let folder = Folder::new();
+    let store = folder.open();
+    let put = |version, value: &[u8]| store.put_record("p".into(), version, value.to_vec(), 50);
+    put(3, b"three").await.unwrap();
+    assert_eq!(put(3, b"again").await, Err(StoreError::Stale { stored: 3 }));
+    assert_eq!(put(2, b"older").await, Err(StoreError::Stale { stored: 3 }));
+    let three = Record {
+        version: 3,
+        value: b"three".to_vec(),
+        expires_ms: 50,
+    };
+    assert_eq!(store.record("p").await, Ok(Some(three)));
+    put(4, b"four").await.unwrap();
+    assert_eq!(store.record("p").await.unwrap().unwrap().value, b"four");
+    assert_eq!(store.delete_record("p").await, Ok(true));
+    assert_eq!(store.delete_record("p").await, Ok(false));
+    assert_eq!(store.record("p").await, Ok(None));
+}
+
+#[tokio::test]
+async fn a_touched_record_ends_later_or_sooner() {
+    let folder = Folder::new();
+    let store = folder.open();
+    for pid in ["later", "sooner"] {
+        store.put_record(pid.into(), 1, vec![1], 50).await.unwrap();
+    }
+    let touches = vec![
+        ("later".into(), 90),
+        ("sooner".into(), 10),
+        ("unknown".into(), 10),
+    ];
+    store.touch_records(touches).await.unwrap();
+    assert_eq!(store.record("unknown").await, Ok(None));
+    assert_eq!(store.sweep(60, 10).await.unwrap().records, 1);
+    let later = Record {
+        version: 1,
+        value: vec![1],
+        expires_ms: 90,
+    };
+    assert_eq!(store.record("later").await, Ok(Some(later)));
+    assert_eq!(store.sweep(90, 10).await.unwrap().records, 1);
+}
+
+#[tokio::test]
+async fn a_sweep_stops_at_its_limit_and_says_so() {
+    let folder = Folder::new();
+    let store = folder.open();
+    for number in 0..5 {
+        store
+            .put_record(format!("p{number}"), 1, vec![], number)
+            .await
+            .unwrap();
+    }
+    let first = store.sweep(10, 3).await.unwrap();
+    assert_eq!((first.records, first.more), (3, true));
+    assert_eq!(store.record("p2").await, Ok(None), "the oldest go first");
+    assert!(store.record("p3").await.unwrap().is_some());
+    let second = store.sweep(10, 3).await.unwrap();
+    assert_eq!((second.records, second.more), (2, false));
+}
+
+#[tokio::test]
+async fn the_log_comes_back_in_order() {
+    let folder = Folder::new();
+    let store = folder.open();
+    let batch = LogBatch {
+        put: vec![
+            (2, 1, b"c".to_vec()),
+            (1, 256, b"b".to_vec()),
+            (1, 2, b"a".to_vec()),
+            (3, 1, b"gone".to_vec()),
+        ],
+        delete: vec![(3, 1), (9, 9)],
+        state: vec![
+            (b"y".to_vec(), Some(vec![2])),
+            (b"x".to_vec(), Some(vec![1])),
+        ],
+        durable: true,
+    };
+    store.commit_log(batch).await.unwrap();
+    let unset = LogBatch {
+        state: vec![(b"y".to_vec(), None)],
+        ..LogBatch::default()
+    };
+    store.commit_log(unset).await.unwrap();
+    store.close().await.unwrap();
+
+    let dump = folder.open().load_log().await.unwrap();
+    let entries = vec![
+        (1, 2, b"a".to_vec()),
+        (1, 256, b"b".to_vec()),
+        (2, 1, b"c".to_vec()),
+    ];
+    assert_eq!(
+        (dump.entries, dump.state),
+        (entries, vec![(b"x".to_vec(), vec![1])])
+    );
+}
+
+#[tokio::test]
+async fn meta_and_the_slot_table_come_back() {
+    let folder = Folder::new();
+    let store = folder.open();
+    assert_eq!(store.slot_table().await, Ok(None));
+    assert_eq!(store.meta("node").await, Ok(None));
+    store.put_slot_table(b"table".to_vec()).await.unwrap();
+    store.put_meta("node", b"id".to_vec()).await.unwrap();
+    store.close().await.unwrap();
+    let store = folder.open();
+    assert_eq!(store.slot_table().await, Ok(Some(b"table".to_vec())));
+    assert_eq!(store.meta("node").await, Ok(Some(b"id".to_vec())));
+}
+
+#[tokio::test]
+async fn what_is_too_long_is_refused_before_it_is_queued() {
+    let folder = Folder::new();
+    let store = folder.open();
+    let long = "x".repeat(5_000);
+    let refused = store.put_session(session(&long, "u", 1)).await;
+    let (what, len, max) = ("session id", 5_000, 4_096);
+    assert_eq!(refused, Err(StoreError::TooLong { what, len, max }));
+    assert_eq!(store.sessions(None, 9).await, Ok(vec![]));
+}
+
+/// Values above half a segment go to files of their own inside sled.
+#[tokio::test]
+async fn a_large_value_comes_back_after_a_restart() {
+    let folder = Folder::new();
+    let store = folder.open();
+    let large = vec![7; 3 << 20];
+    let batch = LogBatch {
+        put: vec![(1, 1, large.clone())],
+        durable: true,
+        ..LogBatch::default()
+    };
+    store.commit_log(batch).await.unwrap();
+    store.close().await.unwrap();
+    assert_eq!(
+        folder.open().load_log().await.unwrap().entries,
+        vec![(1, 1, large)]
+    );
+}
