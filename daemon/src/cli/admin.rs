@@ -1,0 +1,260 @@
+//! Users, sessions and API keys, from the command line.
+//!
+//! A running daemon is asked over its admin socket, as it alone may have the store open. When none
+//! runs, the store is opened here. Either way the same [`AdminCall`] is performed.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::args::{Key, Session, Target, User};
+use super::output::{pairs, table};
+use super::{CliError, load, password};
+use crate::config::Config;
+
+mod call;
+mod client;
+mod direct;
+mod perform;
+
+pub use call::{AdminCall, CallError};
+pub use client::ClientError;
+pub use direct::DirectError;
+pub use perform::{Reply, perform, respond};
+
+use client::Client;
+use direct::Direct;
+
+/// Why users, sessions and keys are as they were.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    /// The daemon could not be asked, or refused.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// No daemon runs, and its store could not be opened, or what was asked is not possible.
+    #[error(transparent)]
+    Direct(#[from] DirectError),
+    /// The work needs a runtime of its own, which could not be had.
+    #[error("cannot start: {0}")]
+    Runtime(#[source] std::io::Error),
+}
+
+impl AdminError {
+    /// Whether neither the daemon nor the store could be reached.
+    pub(super) fn is_unavailable(&self) -> bool {
+        match self {
+            Self::Client(error) => !matches!(error, ClientError::Refused { .. }),
+            Self::Direct(error) => error.is_unavailable(),
+            Self::Runtime(_) => true,
+        }
+    }
+}
+
+/// Performs a `tidings user` command, and answers what to print.
+pub(super) fn user(command: User) -> Result<String, CliError> {
+    match command {
+        User::Add {
+            name,
+            password,
+            target,
+        } => {
+            let password = password::read(password.password_stdin)?;
+            let call = AdminCall::AddUser {
+                name: name.clone(),
+                password,
+            };
+            answer(&target, call, |_| format!("added {name}\n"))
+        }
+        User::Passwd {
+            name,
+            password,
+            target,
+        } => {
+            let password = password::read(password.password_stdin)?;
+            let call = AdminCall::SetPassword {
+                name: name.clone(),
+                password,
+            };
+            answer(&target, call, |said| {
+                format!("changed the password of {name}; {}\n", ended(said))
+            })
+        }
+        User::List { target } => answer(&target, AdminCall::Users, |said| {
+            table(
+                ["NAME", "CREATED"],
+                &rows(said, "users", ["name", "created"]),
+            )
+        }),
+        User::Remove { name, target } => {
+            let call = AdminCall::RemoveUser { name: name.clone() };
+            answer(&target, call, |said| {
+                format!("removed {name}; {}\n", ended(said))
+            })
+        }
+    }
+}
+
+/// Performs a `tidings session` command, and answers what to print.
+pub(super) fn session(command: Session) -> Result<String, CliError> {
+    match command {
+        Session::Create { user, ttl, target } => {
+            let ttl = ttl.as_ref().map(Duration::as_secs);
+            answer(&target, AdminCall::CreateSession { user, ttl }, |said| {
+                let fields = ["sessionID", "userId", "expires"];
+                pairs(&fields.map(|name| (name, field(said, name))))
+            })
+        }
+        Session::List { user, target } => {
+            answer(&target, AdminCall::Sessions { user, after: None }, |said| {
+                let columns = ["sessionID", "userId", "expires"];
+                table(
+                    ["SESSION ID", "USER", "EXPIRES"],
+                    &rows(said, "sessions", columns),
+                )
+            })
+        }
+        Session::Revoke { id, target } => answer(&target, AdminCall::RevokeSession { id }, |_| {
+            "ended the session\n".to_owned()
+        }),
+    }
+}
+
+/// Performs a `tidings key` command, and answers what to print.
+pub(super) fn key(command: Key) -> Result<String, CliError> {
+    match command {
+        Key::Create {
+            name,
+            scopes,
+            target,
+        } => {
+            let scopes = scopes.iter().map(|scope| scope.name().to_owned()).collect();
+            answer(&target, AdminCall::CreateKey { name, scopes }, |said| {
+                let key = pairs(&["id", "key"].map(|name| (name, field(said, name))));
+                format!("{key}Keep the key now: it cannot be shown again.\n")
+            })
+        }
+        Key::List { target } => answer(&target, AdminCall::Keys, |said| {
+            let columns = ["id", "name", "scopes", "created"];
+            table(
+                ["ID", "NAME", "SCOPES", "CREATED"],
+                &rows(said, "keys", columns),
+            )
+        }),
+        Key::Revoke { id, target } => answer(&target, AdminCall::RevokeKey { id }, |_| {
+            "ended the key\n".to_owned()
+        }),
+    }
+}
+
+/// Performs the call where the target says; `text` puts the answer into words for people.
+fn answer(
+    target: &Target,
+    call: AdminCall,
+    text: impl FnOnce(&Value) -> String,
+) -> Result<String, CliError> {
+    let mut config = load(target.settings.config.as_deref())?;
+    if let Some(folder) = &target.data_dir {
+        config.node.data_dir.clone_from(folder);
+    }
+    let said = carry_out(&config, call)?;
+    Ok(if target.json {
+        format!("{said}\n")
+    } else {
+        text(&said)
+    })
+}
+
+fn carry_out(config: &Config, call: AdminCall) -> Result<Value, AdminError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.map_err(AdminError::Runtime)?.block_on(async {
+        let mut backend = Backend::open(config).await?;
+        let said = all_pages(&mut backend, call).await;
+        backend.close().await?;
+        said
+    })
+}
+
+/// Who performs calls.
+enum Backend {
+    /// The running daemon.
+    Socket(Client),
+    /// The store, opened here.
+    Direct(Direct),
+}
+
+impl Backend {
+    async fn open(config: &Config) -> Result<Self, AdminError> {
+        match Client::connect(&config.node.admin_socket()).await {
+            Ok(client) => Ok(Self::Socket(client)),
+            Err(ClientError::NotRunning(_)) => Ok(Self::Direct(Direct::open(config).await?)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn perform(&mut self, call: &AdminCall) -> Result<Value, AdminError> {
+        match self {
+            Self::Socket(client) => Ok(client.perform(call).await?),
+            Self::Direct(direct) => Ok(direct.perform(call).await?),
+        }
+    }
+
+    async fn close(self) -> Result<(), AdminError> {
+        match self {
+            Self::Socket(_) => Ok(()),
+            Self::Direct(direct) => Ok(direct.close().await?),
+        }
+    }
+}
+
+/// Sessions come in pages; the rest in one piece.
+async fn all_pages(backend: &mut Backend, call: AdminCall) -> Result<Value, AdminError> {
+    let mut said = backend.perform(&call).await?;
+    while let (AdminCall::Sessions { user, .. }, Some(next)) = (&call, said["next"].as_str()) {
+        let call = AdminCall::Sessions {
+            user: user.clone(),
+            after: Some(next.to_owned()),
+        };
+        let mut page = backend.perform(&call).await?;
+        if let (Some(all), Some(more)) = (
+            said["sessions"].as_array_mut(),
+            page["sessions"].as_array_mut(),
+        ) {
+            all.append(more);
+        }
+        said["next"] = page["next"].take();
+    }
+    if let Some(said) = said.as_object_mut() {
+        said.remove("next");
+    }
+    Ok(said)
+}
+
+fn field<'v>(said: &'v Value, name: &str) -> &'v str {
+    said[name].as_str().unwrap_or_default()
+}
+
+fn ended(said: &Value) -> String {
+    match said["sessionsEnded"].as_u64() {
+        Some(1) => "1 session ended".to_owned(),
+        count => format!("{} sessions ended", count.unwrap_or_default()),
+    }
+}
+
+fn rows<const N: usize>(said: &Value, list: &str, columns: [&str; N]) -> Vec<[String; N]> {
+    let items = said[list].as_array().map(Vec::as_slice).unwrap_or_default();
+    items
+        .iter()
+        .map(|item| columns.map(|column| cell(&item[column])))
+        .collect()
+}
+
+fn cell(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(items) => items.iter().map(cell).collect::<Vec<_>>().join(","),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,171 @@
+//! What holds where the operator says nothing.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{
+    Auth, AuthMode, Channel, CharSet, Class, Config, Drain, Engine, Http, Limits, Listen, Log,
+    LogFormat, Namespace, Node, Param, Recovery, RoomTemplate, Transports,
+};
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// Least time between two quotes of a symbol, and between two values of any conflated room
+/// whose channel names no interval.
+pub(super) const CONFLATION_INTERVAL: Duration = Duration::from_millis(250);
+
+/// The namespace that clients join if they name none.
+pub(super) const MAIN_NAMESPACE: &str = "/";
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            node: Node::default(),
+            listen: Listen::default(),
+            tls: None,
+            http: Http {
+                origins: Vec::new(),
+                trusted_proxies: Vec::new(),
+            },
+            auth: Auth::default(),
+            limits: Limits::default(),
+            engine: Engine::default(),
+            recovery: Recovery::default(),
+            drain: Drain {
+                deadline: Duration::from_secs(25),
+                spread: Duration::from_secs(5),
+            },
+            log: Log {
+                level: "info".into(),
+                format: LogFormat::Text,
+            },
+            namespaces: vec![Namespace {
+                name: MAIN_NAMESPACE.into(),
+            }],
+            channels: trading_profile(),
+        }
+    }
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        Self {
+            name: host_name(),
+            data_dir: PathBuf::from("/var/lib/tidings"),
+            shards: 0,
+        }
+    }
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self {
+            public: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080)),
+            private: SocketAddr::from((Ipv4Addr::LOCALHOST, 8081)),
+            path: "/socket.io/".into(),
+            client_dir: None,
+            insecure_private: false,
+        }
+    }
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Self {
+            mode: AuthMode::Session,
+            cookie: "connect.sid".into(),
+            secrets: Vec::new(),
+            connect_timeout: Duration::from_secs(10),
+            session_ttl: Duration::from_secs(24 * 60 * 60),
+            api_key: None,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            events_per_minute_per_user: 100,
+            connections_per_minute_per_ip: 10,
+            subscriptions_per_user: 50,
+            connections: 100_000,
+            payload: 1_000_000,
+            outbox: MIB,
+            header: 16 * KIB,
+            api_body: 10_000_000,
+            logins_per_minute_per_ip: 10,
+            logins_per_minute_per_user: 5,
+            abuse_windows: 3,
+        }
+    }
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Self {
+            ping_interval: Duration::from_secs(25),
+            ping_timeout: Duration::from_secs(20),
+            upgrade_timeout: Duration::from_secs(10),
+            transports: Transports {
+                polling: true,
+                websocket: true,
+            },
+        }
+    }
+}
+
+impl Default for Recovery {
+    fn default() -> Self {
+        Self {
+            window: Duration::from_secs(120),
+            entries_per_room: 1_000,
+            memory: 64 * MIB,
+        }
+    }
+}
+
+/// The name the machine goes by.
+pub(super) fn host_name() -> String {
+    let name = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned();
+    if name.is_empty() {
+        "tidings".into()
+    } else {
+        name
+    }
+}
+
+/// The channels of a trading dashboard, offered where the operator names none.
+fn trading_profile() -> BTreeMap<String, Channel> {
+    let recoverable = |room| channel(room, Class::Recoverable);
+    let symbol = Param {
+        chars: CharSet::parse("A-Z0-9.^=/:-").expect("the symbol characters are legal"),
+        max_len: 32,
+        upper: true,
+    };
+    let watchlist = Channel {
+        interval: CONFLATION_INTERVAL,
+        params: BTreeMap::from([("symbol".to_owned(), symbol)]),
+        ..channel("quote:{symbol}", Class::Conflated)
+    };
+    BTreeMap::from([
+        ("portfolio".to_owned(), recoverable("portfolio:{user}")),
+        ("trades".to_owned(), recoverable("trades:{user}")),
+        ("watchlist".to_owned(), watchlist),
+    ])
+}
+
+fn channel(room: &str, class: Class) -> Channel {
+    Channel {
+        rooms: vec![RoomTemplate::parse(room).expect("the profile's room names are legal")],
+        class,
+        interval: Duration::ZERO,
+        params: BTreeMap::new(),
+        namespace: MAIN_NAMESPACE.into(),
+    }
+}

@@ -1,0 +1,349 @@
+//! The table of all settings. Reading, showing and documenting them follow from it.
+
+use toml::Value;
+
+use super::Config;
+use super::kind::{self, Refusal};
+use super::source::Raw;
+
+/// A setting of a `T`.
+pub(super) struct Key<T: 'static> {
+    pub(super) name: &'static str,
+    /// What it is for, in one or two sentences.
+    pub(super) why: &'static str,
+    /// What is allowed, as the end of "must be …".
+    pub(super) allowed: &'static str,
+    pub(super) set: fn(&mut T, Raw<'_>) -> Result<(), Refusal>,
+    pub(super) show: fn(&T) -> Value,
+    /// Its value must not be seen.
+    pub(super) secret: bool,
+}
+
+/// A table of the file that holds plain settings.
+pub(super) struct Section {
+    pub(super) name: &'static str,
+    pub(super) why: &'static str,
+    pub(super) keys: &'static [Key<Config>],
+}
+
+/// Writes a [`Key`] for a field, with the field's name: `key!(kind, field, why)`.
+macro_rules! key {
+    ($kind:path, $section:ident.$name:ident, $why:literal) => {
+        $crate::config::keys::key!(@ $kind, $name, ($section.$name), $why)
+    };
+    ($kind:path, $name:ident, $why:literal) => {
+        $crate::config::keys::key!(@ $kind, $name, ($name), $why)
+    };
+    (@ $kind:path, $name:ident, ($($field:tt)+), $why:literal) => {
+        $crate::config::keys::Key {
+            name: stringify!($name),
+            why: $why,
+            allowed: $kind.allowed,
+            set: |target, raw| {
+                target.$($field)+ = ($kind.read)(raw)?;
+                Ok(())
+            },
+            show: |target| ($kind.show)(&target.$($field)+),
+            secret: false,
+        }
+    };
+}
+pub(super) use key;
+
+/// The two files of `[tls]` stand in an `Option`: naming one of them makes the pair.
+macro_rules! tls_key {
+    ($name:ident, $why:literal) => {
+        Key {
+            name: stringify!($name),
+            why: $why,
+            allowed: kind::FILE.allowed,
+            set: |config, raw| {
+                config.tls.get_or_insert_default().$name = (kind::FILE.read)(raw)?;
+                Ok(())
+            },
+            show: |config| (kind::FILE.show)(&config.tls.clone().unwrap_or_default().$name),
+            secret: false,
+        }
+    };
+}
+
+/// All sections but `[[namespaces]]` and `[channels.*]`, in the order in which people meet them.
+pub(super) const SECTIONS: [Section; 10] = [
+    Section {
+        name: "node",
+        why: "This node.",
+        keys: &[
+            key!(
+                kind::HOST_NAME,
+                node.name,
+                "Tells nodes apart in logs and metrics."
+            ),
+            key!(
+                kind::FOLDER,
+                node.data_dir,
+                "Holds the store (sessions, users, history) and the socket that `tidings user` \
+                 and its like talk to."
+            ),
+            key!(
+                kind::COUNT,
+                node.shards,
+                "Threads that carry connections; 0 is one per core."
+            ),
+        ],
+    },
+    Section {
+        name: "listen",
+        why: "Where the node listens.",
+        keys: &[
+            key!(
+                kind::ADDRESS,
+                listen.public,
+                "Clients connect here: Socket.IO, login and health. PORT=… in the environment \
+                 sets the port alone."
+            ),
+            key!(
+                kind::ADDRESS,
+                listen.private,
+                "Backends and operators: HTTP API and metrics. Beyond loopback it needs [tls] or \
+                 insecure_private."
+            ),
+            key!(
+                kind::URL_PATH,
+                listen.path,
+                "Where Socket.IO lives on the public listener; the clients' default is the same."
+            ),
+            key!(
+                kind::OPTIONAL_FOLDER,
+                listen.client_dir,
+                "An installed socket.io-client/dist folder, to be served as \
+                 /socket.io/socket.io.js and so on."
+            ),
+            key!(
+                kind::BOOLEAN,
+                listen.insecure_private,
+                "Permits API keys to travel in the clear: a private listener beyond loopback \
+                 without [tls]."
+            ),
+        ],
+    },
+    Section {
+        name: "tls",
+        why: "The certificate that the listeners show. Without one they speak plain HTTP.",
+        keys: &[
+            tls_key!(
+                cert,
+                "The certificate chain, the node's own certificate first."
+            ),
+            tls_key!(key, "The private key of that certificate."),
+        ],
+    },
+    Section {
+        name: "http",
+        why: "Whom to trust about where a request comes from.",
+        keys: &[
+            key!(
+                kind::ORIGINS,
+                http.origins,
+                "Pages that may connect although another host served them. The same host, and a \
+                 client that names no origin, always may."
+            ),
+            key!(
+                kind::NETWORKS,
+                http.trusted_proxies,
+                "Proxies whose X-Forwarded-For and Forwarded headers name the client; from anyone \
+                 else they are ignored."
+            ),
+        ],
+    },
+    Section {
+        name: "auth",
+        why: "How clients prove who they are.",
+        keys: &[
+            key!(
+                kind::AUTH_MODE,
+                auth.mode,
+                "\"session\": each client needs a valid session. \"none\": anyone may connect, \
+                 and is who they say they are."
+            ),
+            key!(
+                kind::COOKIE,
+                auth.cookie,
+                "The cookie that carries a signed session id; express-session's default is the \
+                 same."
+            ),
+            Key {
+                secret: true,
+                ..key!(
+                    kind::SECRETS,
+                    auth.secrets,
+                    "Keys of the cookie's signature: the first signs, all verify, so put a new one \
+                         first to rotate. SESSION_SECRET=… in the environment adds one. Without \
+                         any, the node makes one and keeps it."
+                )
+            },
+            key!(
+                kind::DURATION,
+                auth.connect_timeout,
+                "A connection that has not joined a namespace by then is closed."
+            ),
+            key!(
+                kind::DURATION,
+                auth.session_ttl,
+                "How long a login lasts, unless its creator says otherwise."
+            ),
+            Key {
+                secret: true,
+                ..key!(
+                    kind::OPTIONAL_SECRET,
+                    auth.api_key,
+                    "One API key with all scopes, beside those that `tidings key` makes. Better \
+                     given as TIDINGS_API_KEY=… than written here."
+                )
+            },
+        ],
+    },
+    Section {
+        name: "limits",
+        why: "What one user, address or connection may use up.",
+        keys: &[
+            key!(
+                kind::LIMIT,
+                limits.events_per_minute_per_user,
+                "Events from all of a user's sockets, in a sliding window."
+            ),
+            key!(
+                kind::LIMIT,
+                limits.connections_per_minute_per_ip,
+                "New connections from one address (IPv6: one /64 network). A client that recovers \
+                 is not counted."
+            ),
+            key!(
+                kind::LIMIT,
+                limits.subscriptions_per_user,
+                "Distinct rooms that a user is subscribed to."
+            ),
+            key!(
+                kind::CONNECTIONS,
+                limits.connections,
+                "Connections on this node; the file-descriptor limit may lower it."
+            ),
+            key!(
+                kind::SIZE,
+                limits.payload,
+                "One packet from a client, and the body of one poll; clients are told."
+            ),
+            key!(
+                kind::SIZE,
+                limits.outbox,
+                "Bytes that may wait for a slow reader; it is closed when they are more."
+            ),
+            key!(kind::HEADER, limits.header, "The head of an HTTP request."),
+            key!(
+                kind::SIZE,
+                limits.api_body,
+                "The body of a request to the API; of the NDJSON stream, one line."
+            ),
+            key!(
+                kind::LIMIT,
+                limits.logins_per_minute_per_ip,
+                "Attempts to log in from one address."
+            ),
+            key!(
+                kind::LIMIT,
+                limits.logins_per_minute_per_user,
+                "Attempts to log in as one user."
+            ),
+            key!(
+                kind::LIMIT,
+                limits.abuse_windows,
+                "A socket is disconnected after this many times events_per_minute_per_user refused \
+                 events within a minute."
+            ),
+        ],
+    },
+    Section {
+        name: "engine",
+        why: "Keeping connections alive.",
+        keys: &[
+            key!(
+                kind::DURATION,
+                engine.ping_interval,
+                "Time between two pings to a client. Shorter finds dead clients sooner, and costs \
+                 traffic and batteries."
+            ),
+            key!(
+                kind::DURATION,
+                engine.ping_timeout,
+                "Time a client has to answer one; then it is gone."
+            ),
+            key!(
+                kind::DURATION,
+                engine.upgrade_timeout,
+                "Time a client has to finish its upgrade from polling to WebSocket."
+            ),
+            key!(
+                kind::TRANSPORTS,
+                engine.transports,
+                "What clients may use. With WebSocket alone, a proxy that blocks it shuts clients \
+                 out."
+            ),
+        ],
+    },
+    Section {
+        name: "recovery",
+        why: "What recoverable rooms keep for clients that come back.",
+        keys: &[
+            key!(
+                kind::DURATION_OR_OFF,
+                recovery.window,
+                "A client back within this time misses nothing. \"0s\" keeps nothing: a client \
+                 starts afresh."
+            ),
+            key!(
+                kind::POSITIVE,
+                recovery.entries_per_room,
+                "Events kept per room; a client that missed more is told that it did."
+            ),
+            key!(
+                kind::SIZE,
+                recovery.memory,
+                "Memory for the history of all rooms; the oldest goes first."
+            ),
+        ],
+    },
+    Section {
+        name: "drain",
+        why: "Leaving after SIGTERM.",
+        keys: &[
+            key!(
+                kind::DURATION,
+                drain.deadline,
+                "The longest time until exit. Keep it below the patience of whoever sends the \
+                 signal (Kubernetes: 30 s)."
+            ),
+            key!(
+                kind::DURATION_OR_OFF,
+                drain.spread,
+                "Clients are told to move at random moments within this time, so that they do not \
+                 all return at once."
+            ),
+        ],
+    },
+    Section {
+        name: "log",
+        why: "The daemon's own log, on standard error. Tokens, cookies and payloads never stand \
+              in it.",
+        keys: &[
+            key!(
+                kind::LOG_LEVEL,
+                log.level,
+                "How much to tell. TIDINGS_LOG=… in the environment does the same."
+            ),
+            key!(
+                kind::LOG_FORMAT,
+                log.format,
+                "\"text\" for people, \"json\" for machines."
+            ),
+        ],
+    },
+];
