@@ -1,0 +1,265 @@
+//! Who a socket belongs to: the check at Socket.IO CONNECT.
+//!
+//! A client shows `auth {sessionID, userId}`, or the session cookie that an `express-session` login
+//! or `/auth/login` gave it. What it shows decides for good or not at all: `socket.io-client` stays
+//! away after a CONNECT_ERROR, so only a [`Refusal::Final`] may become one.
+
+use crate::app::accounts::{is_session_id, is_user};
+use crate::app::cookie::Keyring;
+use crate::http::cookies;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::sync::Arc;
+use tidings_storage::{Session, Store, StoreError};
+
+/// Who connects without saying who, where nobody is asked.
+const ANONYMOUS: &str = "anonymous";
+
+/// What a client shows.
+#[derive(Clone, Default)]
+pub struct Credentials {
+    /// `auth.sessionID`.
+    pub session_id: Option<String>,
+    /// `auth.userId`.
+    pub user_id: Option<String>,
+    /// The `Cookie` header of the handshake, as sent.
+    pub cookie: Option<String>,
+}
+
+/// Whom a socket belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Login {
+    /// The session's id; empty where nobody is asked for one.
+    pub session: Arc<str>,
+    /// The user's id.
+    pub user: Arc<str>,
+    /// When the session ends, in unix milliseconds; never where there is none.
+    pub expires_ms: u64,
+}
+
+/// Why a client is not let in. Nothing changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// What was shown is no good and will not become good: CONNECT_ERROR.
+    #[error("{message}")]
+    Final {
+        /// What `data.code` says.
+        code: FinalCode,
+        /// What was wrong and what is allowed.
+        message: String,
+    },
+    /// It could not be told: the transport closes, and the client comes again.
+    #[error("sessions cannot be checked: {0}")]
+    Unavailable(StoreError),
+}
+
+/// The codes of a final refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FinalCode {
+    /// Session id or user id is not there, or not a string.
+    MissingCredentials,
+    /// There is no such session, or nobody here signed the cookie.
+    InvalidSession,
+    /// There was such a session.
+    ExpiredSession,
+    /// The session is another user's.
+    UserMismatch,
+}
+
+/// Checks what clients show; a cheap handle.
+#[derive(Clone)]
+pub struct Authenticator(Arc<Mode>);
+
+enum Mode {
+    /// Everyone is who they say.
+    Open,
+    /// A session is asked for.
+    Sessions {
+        store: Store,
+        cookie: String,
+        keyring: Keyring,
+    },
+}
+
+impl Authenticator {
+    /// Lets in whoever has a session in `store`. `cookie` is the name of the session cookie.
+    pub fn sessions(store: Store, cookie: impl Into<String>, keyring: Keyring) -> Self {
+        Self(Arc::new(Mode::Sessions {
+            store,
+            cookie: cookie.into(),
+            keyring,
+        }))
+    }
+
+    /// Lets everyone in, as the user they say they are (`auth.mode = "none"`).
+    pub fn open() -> Self {
+        Self(Arc::new(Mode::Open))
+    }
+
+    /// Judges a CONNECT by its `auth` object, as raw JSON, and the handshake's `Cookie` header.
+    pub async fn connect(
+        &self,
+        auth: Option<&str>,
+        cookie: Option<String>,
+        now_ms: u64,
+    ) -> Result<Login, Refusal> {
+        let credentials = Credentials::parse(auth, cookie);
+        match &*self.0 {
+            Mode::Open => Ok(anyone(&credentials.unwrap_or_default())),
+            Mode::Sessions { .. } => self.check(&credentials?, now_ms).await,
+        }
+    }
+
+    /// Judges credentials. Also asked again of a connection that recovers.
+    pub async fn check(&self, credentials: &Credentials, now_ms: u64) -> Result<Login, Refusal> {
+        let Mode::Sessions {
+            store,
+            cookie,
+            keyring,
+        } = &*self.0
+        else {
+            return Ok(anyone(credentials));
+        };
+        let user = credentials.user_id.as_deref();
+        let id = match &credentials.session_id {
+            Some(_) if user.is_none() => return Err(missing("userId")),
+            Some(id) => id.clone(),
+            None => credentials.cookie_session(cookie, keyring)?,
+        };
+        if !is_session_id(&id) {
+            return Err(unknown_session());
+        }
+        let session = store.session(&id).await.map_err(Refusal::Unavailable)?;
+        judge(session, user, now_ms)
+    }
+}
+
+impl Credentials {
+    /// Takes the `auth` object of a CONNECT apart. `null` counts as not there.
+    pub fn parse(auth: Option<&str>, cookie: Option<String>) -> Result<Self, Refusal> {
+        let auth = auth.map(serde_json::from_str::<RawAuth<'_>>).transpose();
+        let auth = auth.map_err(|_| not_strings("auth must be an object with"))?;
+        let auth = auth.unwrap_or_default();
+        Ok(Self {
+            session_id: string("sessionID", auth.session_id)?,
+            user_id: string("userId", auth.user_id)?,
+            cookie,
+        })
+    }
+
+    /// The session id of the first cookie of this name that is signed.
+    fn cookie_session(&self, name: &str, keyring: &Keyring) -> Result<String, Refusal> {
+        let mut values = cookies::values(self.cookie.as_deref().unwrap_or_default(), name);
+        let first = values.next().ok_or_else(|| match self.user_id {
+            Some(_) => missing("sessionID"),
+            None => missing("sessionID and userId"),
+        })?;
+        let signed = std::iter::once(first)
+            .chain(values)
+            .find_map(|value| keyring.verify(value));
+        signed.ok_or_else(|| {
+            let message = format!("the cookie {name} is not signed with a secret of this server");
+            Refusal::Final {
+                code: FinalCode::InvalidSession,
+                message,
+            }
+        })
+    }
+}
+
+/// The members of `auth` that matter here; clients put others in as well.
+#[derive(Default, Deserialize)]
+struct RawAuth<'a> {
+    #[serde(borrow, rename = "sessionID")]
+    session_id: Option<&'a RawValue>,
+    #[serde(borrow, rename = "userId")]
+    user_id: Option<&'a RawValue>,
+}
+
+fn string(name: &str, value: Option<&RawValue>) -> Result<Option<String>, Refusal> {
+    let text = value
+        .map(|value| serde_json::from_str(value.get()))
+        .transpose();
+    text.map_err(|_| not_strings(&format!("{name} is not a string: auth needs")))
+}
+
+fn judge(session: Option<Session>, user: Option<&str>, now_ms: u64) -> Result<Login, Refusal> {
+    let session = session.ok_or_else(unknown_session)?;
+    if user.is_some_and(|user| user != session.user) {
+        let message = "the session belongs to another user".to_owned();
+        return Err(Refusal::Final {
+            code: FinalCode::UserMismatch,
+            message,
+        });
+    }
+    if session.expires_ms <= now_ms {
+        let message = "the session has expired, log in again".to_owned();
+        return Err(Refusal::Final {
+            code: FinalCode::ExpiredSession,
+            message,
+        });
+    }
+    Ok(Login {
+        session: session.id.into(),
+        user: session.user.into(),
+        expires_ms: session.expires_ms,
+    })
+}
+
+fn anyone(credentials: &Credentials) -> Login {
+    let user = credentials
+        .user_id
+        .as_deref()
+        .filter(|user| is_user(user))
+        .unwrap_or(ANONYMOUS);
+    Login {
+        session: "".into(),
+        user: user.into(),
+        expires_ms: u64::MAX,
+    }
+}
+
+fn missing(what: &str) -> Refusal {
+    not_strings(&format!("{what} is missing: auth needs"))
+}
+
+fn not_strings(what: &str) -> Refusal {
+    let message = format!("{what} the strings sessionID and userId");
+    Refusal::Final {
+        code: FinalCode::MissingCredentials,
+        message,
+    }
+}
+
+fn unknown_session() -> Refusal {
+    let message = "there is no such session, log in again".to_owned();
+    Refusal::Final {
+        code: FinalCode::InvalidSession,
+        message,
+    }
+}
+
+impl FinalCode {
+    /// The code as clients see it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::MissingCredentials => "missing_credentials",
+            Self::InvalidSession => "invalid_session",
+            Self::ExpiredSession => "expired_session",
+            Self::UserMismatch => "user_mismatch",
+        }
+    }
+}
+
+impl Refusal {
+    /// The code as clients see it.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Final { code, .. } => code.as_str(),
+            Self::Unavailable(_) => "unavailable",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

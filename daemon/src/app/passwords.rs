@@ -1,0 +1,218 @@
+//! Passwords and API keys as argon2id hashes in PHC strings.
+//!
+//! One hash takes 19 MiB and some tens of milliseconds of a core, so few are under way at once, off
+//! the async threads, and few more may wait.
+
+use argon2::Argon2;
+use argon2::password_hash::{Error as HashError, PasswordHasher, PasswordVerifier};
+use std::sync::Arc;
+use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError};
+
+/// How many hashes are under way at once.
+const RUNNING: usize = 2;
+/// How many more may be asked for; further ones are refused.
+const QUEUED: usize = 64;
+/// Nobody types more; hashing megabytes would be work for nothing.
+const MAX_PASSWORD: usize = 1024;
+/// Stands in for the hash of a user who does not exist: the time to check it is that of a real one.
+/// No password is known for it, and none would be let in.
+const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$dGlkaW5ncy1ub2JvZHkhIQ\
+                      $AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+
+/// Why a password was neither hashed nor judged.
+#[derive(Debug, thiserror::Error)]
+pub enum PasswordError {
+    /// Too many are being hashed already; worth trying again.
+    #[error("too many passwords are being checked")]
+    Busy,
+    /// The password is empty or too long.
+    #[error("a password must have 1 to {MAX_PASSWORD} bytes")]
+    Length,
+    /// A stored hash is not one that can be checked, or hashing itself failed.
+    #[error("cannot hash: {0}")]
+    Hash(HashError),
+}
+
+/// The right to hash, shared by all who need it.
+#[derive(Clone, Debug)]
+pub struct Passwords {
+    running: Arc<Semaphore>,
+    queued: Arc<Semaphore>,
+}
+
+impl Default for Passwords {
+    fn default() -> Self {
+        let permits = |count| Arc::new(Semaphore::new(count));
+        Self {
+            running: permits(RUNNING),
+            queued: permits(RUNNING + QUEUED),
+        }
+    }
+}
+
+impl Passwords {
+    /// Hashes a new password with a fresh salt.
+    pub async fn hash(&self, password: &str) -> Result<String, PasswordError> {
+        check_length(password)?;
+        let password = password.to_owned();
+        self.run(move || {
+            let hash = Argon2::default().hash_password(password.as_bytes());
+            hash.map(|hash| hash.to_string())
+                .map_err(PasswordError::Hash)
+        })
+        .await
+    }
+
+    /// Whether the password is the one that was hashed. Without a hash it never is, after the same
+    /// time.
+    pub async fn verify(&self, password: &str, hash: Option<&str>) -> Result<bool, PasswordError> {
+        if check_length(password).is_err() {
+            return Ok(false);
+        }
+        let (password, exists) = (password.to_owned(), hash.is_some());
+        let hash = hash.unwrap_or(NOBODY).to_owned();
+        self.run(move || {
+            match Argon2::default().verify_password(password.as_bytes(), hash.as_str()) {
+                Ok(()) => Ok(exists),
+                Err(HashError::PasswordInvalid) => Ok(false),
+                Err(error) => Err(PasswordError::Hash(error)),
+            }
+        })
+        .await
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, PasswordError> + Send + 'static,
+    ) -> Result<T, PasswordError> {
+        let _place = self.place()?;
+        let running = self.running.clone().acquire_owned().await;
+        let permit = running.expect("the semaphore is never closed");
+        let hashed = tokio::task::spawn_blocking(move || {
+            // Held by the work, not by who waits for it: a caller that goes away frees no core.
+            let _permit = permit;
+            work()
+        });
+        hashed
+            .await
+            .unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
+    }
+
+    fn place(&self) -> Result<SemaphorePermit<'_>, PasswordError> {
+        self.queued.try_acquire().map_err(|error| match error {
+            TryAcquireError::NoPermits | TryAcquireError::Closed => PasswordError::Busy,
+        })
+    }
+}
+
+fn check_length(password: &str) -> Result<(), PasswordError> {
+    let legal = (1..=MAX_PASSWORD).contains(&password.len());
+    if legal {
+        Ok(())
+    } else {
+        Err(PasswordError::Length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{NOBODY, PasswordError, Passwords, QUEUED, RUNNING};
+    use argon2::Argon2;
+    use argon2::password_hash::phc::PasswordHash;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn a_password_is_known_again() {
+        let passwords = Passwords::default();
+        let hash = passwords.hash("correct horse").await.unwrap();
+        assert!(
+            hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
+            "{hash}"
+        );
+        assert_ne!(passwords.hash("correct horse").await.unwrap(), hash);
+        assert!(
+            passwords
+                .verify("correct horse", Some(&hash))
+                .await
+                .unwrap()
+        );
+        assert!(
+            !passwords
+                .verify("Correct horse", Some(&hash))
+                .await
+                .unwrap()
+        );
+        assert!(!passwords.verify("", Some(&hash)).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn nobody_has_a_password_but_the_cost_of_one() {
+        let passwords = Passwords::default();
+        assert!(!passwords.verify("anything", None).await.unwrap());
+        let parameters = |hash: &str| hash.split('$').take(4).collect::<Vec<_>>().join("$");
+        let real = passwords.hash("x").await.unwrap();
+        assert_eq!(parameters(NOBODY), parameters(&real));
+        let nobody = PasswordHash::new(NOBODY).unwrap();
+        assert_eq!(
+            nobody.hash.unwrap().len(),
+            PasswordHash::new(&real).unwrap().hash.unwrap().len()
+        );
+        assert!(
+            argon2::Params::try_from(&nobody).is_ok() && Argon2::default().params().p_cost() == 1
+        );
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_hashed_is_refused() {
+        let passwords = Passwords::default();
+        for password in [String::new(), "x".repeat(1025)] {
+            assert!(matches!(
+                passwords.hash(&password).await,
+                Err(PasswordError::Length)
+            ));
+        }
+        let damaged = passwords.verify("x", Some("$argon2id$v=19$nonsense")).await;
+        assert!(
+            matches!(damaged, Err(PasswordError::Hash(_))),
+            "{damaged:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn few_run_and_few_wait() {
+        let passwords = Passwords::default();
+        let held = passwords
+            .running
+            .clone()
+            .acquire_many_owned(RUNNING as u32)
+            .await
+            .unwrap();
+        let running = Arc::new(AtomicUsize::new(0));
+        let tasks: Vec<_> = (0..RUNNING + QUEUED)
+            .map(|_| {
+                let (passwords, running) = (passwords.clone(), running.clone());
+                let work = move || {
+                    assert!(running.fetch_add(1, Ordering::SeqCst) < RUNNING);
+                    std::thread::sleep(Duration::from_millis(1));
+                    running.fetch_sub(1, Ordering::SeqCst);
+                    Ok(())
+                };
+                tokio::spawn(async move { passwords.run(work).await })
+            })
+            .collect();
+        while passwords.queued.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert!(matches!(
+            passwords.hash("x").await,
+            Err(PasswordError::Busy)
+        ));
+        drop(held);
+        for task in tasks {
+            task.await.unwrap().unwrap();
+        }
+        passwords.hash("x").await.unwrap();
+    }
+}
