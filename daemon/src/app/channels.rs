@@ -1,0 +1,340 @@
+//! The default handler: what clients may subscribe to is what the configuration lists.
+//!
+//! `subscribe:<channel>` joins the channel's rooms, `unsubscribe:<channel>` leaves them. A room's
+//! template names the session's user as `{user}`; any other variable `{x}` is a parameter that the
+//! client gives as `x`, or as a list `xs`.
+
+mod ledger;
+mod params;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use serde_json::{Value, json, value::RawValue};
+
+use ledger::Ledger;
+use params::{Failure, Rejected, Wanted, parameters, wanted};
+
+use super::{
+    auth::{Authenticator, Refusal as AuthRefusal},
+    handler::{
+        Admission, BoxFuture, ClientEvent, ConnectRequest, Effect, Handler, NamespaceRules,
+        Refusal, SocketContext, SocketView,
+    },
+    limits::Limits,
+    random,
+};
+use crate::{
+    config::{Channel, Class},
+    event::{Event, RoomClass},
+    node::now_ms,
+    shard::machine::Reason,
+};
+
+/// The event that carries an error to a client that asked for no acknowledgement.
+const ERROR_EVENT: &str = "error";
+
+/// Who connects without saying who, where nobody is asked.
+const ANONYMOUS: &str = "anonymous";
+
+/// The default handler.
+pub struct Channels {
+    channels: BTreeMap<String, Channel>,
+    namespaces: HashMap<String, NamespaceRules>,
+    authenticator: Authenticator,
+    limits: Limits,
+    ledger: Ledger,
+}
+
+impl Channels {
+    /// A handler for these channels. `recovery` says whether recoverable rooms are recovered.
+    pub fn new(
+        namespaces: impl IntoIterator<Item = String>,
+        channels: BTreeMap<String, Channel>,
+        authenticator: Authenticator,
+        limits: Limits,
+        recovery: bool,
+    ) -> Self {
+        let rules = |name: &str| NamespaceRules {
+            recoverable: recovery
+                && channels.values().any(|channel| {
+                    channel.namespace == name && channel.class == Class::Recoverable
+                }),
+        };
+        let namespaces = namespaces
+            .into_iter()
+            .map(|name| (name.clone(), rules(&name)))
+            .collect();
+        Self {
+            channels,
+            namespaces,
+            authenticator,
+            limits,
+            ledger: Ledger::default(),
+        }
+    }
+
+    fn channel(&self, namespace: &str, name: &str) -> Option<&Channel> {
+        self.channels
+            .get(name)
+            .filter(|channel| channel.namespace == namespace)
+    }
+
+    /// Decides over an event; the answer for its acknowledgement.
+    fn decide(
+        &self,
+        context: &mut SocketContext<'_>,
+        event: &ClientEvent<'_>,
+    ) -> Result<Value, Failure> {
+        let name = &*event.event.name;
+        let namespace = &**context.socket.namespace;
+        let unknown = || {
+            let message = format!("there is no event {name:?}; see the configured channels");
+            Failure::new("unknown_event", message)
+        };
+        let (verb, channel) = name.split_once(':').ok_or_else(unknown)?;
+        let channel = self.channel(namespace, channel).ok_or_else(unknown)?;
+        let user = context
+            .socket
+            .user
+            .cloned()
+            .unwrap_or_else(|| ANONYMOUS.into());
+        let params = parameters(event.event.args.first().copied(), &user)?;
+        let (wanted, rejected) = wanted(channel, &params, &user)?;
+        match verb {
+            "subscribe" => self.subscribe(context, &user, wanted, rejected),
+            "unsubscribe" => Ok(self.unsubscribe(context, &user, &wanted, &rejected)),
+            _ => Err(unknown()),
+        }
+    }
+
+    fn subscribe(
+        &self,
+        context: &mut SocketContext<'_>,
+        user: &str,
+        wanted: Vec<Wanted>,
+        mut rejected: Vec<Rejected>,
+    ) -> Result<Value, Failure> {
+        let mut joined = Vec::new();
+        for Wanted { value, rooms } in wanted {
+            match self.reserve(context, user, &rooms) {
+                Ok(new) => {
+                    new.into_iter()
+                        .for_each(|room| context.ask(Effect::Join(room)));
+                    joined.push(value);
+                }
+                Err(message) => rejected.push(Rejected {
+                    value: value.into(),
+                    code: "subscription_limit",
+                    message,
+                }),
+            }
+        }
+        match rejected.first() {
+            Some(first) if joined.is_empty() => {
+                Err(Failure::new(first.code, first.message.clone()))
+            }
+            _ => Ok(json!({ "ok": true, "joined": joined, "rejected": rejected })),
+        }
+    }
+
+    /// Counts rooms that the socket is not in yet against its user's limit: all or none.
+    fn reserve(
+        &self,
+        context: &SocketContext<'_>,
+        user: &str,
+        rooms: &[Arc<str>],
+    ) -> Result<Vec<Arc<str>>, String> {
+        let socket = context.socket.id;
+        let mut new: Vec<Arc<str>> = Vec::new();
+        for room in rooms {
+            if !self.ledger.add(socket, room) {
+                continue;
+            }
+            if let Err(limit) = self.limits.subscribe(user, room) {
+                self.ledger.remove(socket, room);
+                new.iter().for_each(|room| self.release(socket, user, room));
+                return Err(limit.to_string());
+            }
+            new.push(room.clone());
+        }
+        Ok(new)
+    }
+
+    /// Takes back what [`Channels::reserve`] counted.
+    fn release(&self, socket: &str, user: &str, room: &str) {
+        if self.ledger.remove(socket, room) {
+            self.limits.unsubscribe(user, room);
+        }
+    }
+
+    fn unsubscribe(
+        &self,
+        context: &mut SocketContext<'_>,
+        user: &str,
+        wanted: &[Wanted],
+        rejected: &[Rejected],
+    ) -> Value {
+        for room in wanted.iter().flat_map(|wanted| &wanted.rooms) {
+            self.release(context.socket.id, user, room);
+            context.ask(Effect::Leave(room.clone()));
+        }
+        let left: Vec<&str> = wanted.iter().map(|wanted| wanted.value.as_str()).collect();
+        json!({ "ok": true, "left": left, "rejected": rejected })
+    }
+
+    /// Whether a room is one that a channel leads to, and so counts as a subscription.
+    fn is_subscription(&self, namespace: &str, room: &str) -> bool {
+        self.channels
+            .values()
+            .filter(|channel| channel.namespace == namespace)
+            .any(|channel| channel.rooms.iter().any(|template| template.matches(room)))
+    }
+
+    /// Counts an event of a user; refused events are told, and abuse ends the socket.
+    fn count(&self, context: &mut SocketContext<'_>) -> Result<(), Failure> {
+        let user = context.socket.user.map_or(ANONYMOUS, |user| user);
+        let Err(refused) = self.limits.event(user, now_ms()) else {
+            return Ok(());
+        };
+        let seconds = refused.retry_after.seconds();
+        if refused.abuse {
+            let message = "disconnected: events went on long after the limit was reached";
+            let failure = Failure {
+                retry_after: Some(seconds),
+                ..Failure::new("rate_limited", message)
+            };
+            context.emit(error_event(&failure));
+            context.ask(Effect::Disconnect { close: false });
+        }
+        let message = format!("too many events, try again in {seconds} s");
+        Err(Failure {
+            retry_after: Some(seconds),
+            ..Failure::new("rate_limited", message)
+        })
+    }
+}
+
+impl Handler for Channels {
+    fn namespace(&self, name: &str) -> Option<NamespaceRules> {
+        self.namespaces.get(name).copied()
+    }
+
+    fn class(&self, namespace: &str, room: &str) -> RoomClass {
+        for channel in self
+            .channels
+            .values()
+            .filter(|channel| channel.namespace == namespace)
+        {
+            if channel.rooms.iter().any(|template| template.matches(room)) {
+                return match channel.class {
+                    Class::Live => RoomClass::Live,
+                    Class::Conflated => RoomClass::Conflated(channel.interval),
+                    Class::Recoverable => RoomClass::Recoverable,
+                };
+            }
+        }
+        RoomClass::Live
+    }
+
+    fn connect(&self, request: ConnectRequest) -> BoxFuture<Result<Admission, Refusal>> {
+        let authenticator = self.authenticator.clone();
+        Box::pin(async move {
+            let auth = request.auth.as_deref().map(RawValue::get);
+            let cookie = request.handshake.cookie.clone();
+            let login = authenticator
+                .connect(auth, cookie, now_ms())
+                .await
+                .map_err(refusal)?;
+            let has_session = !login.session.is_empty();
+            let user: Arc<str> = match &*login.user {
+                // Strangers must not share limits.
+                ANONYMOUS if !has_session => format!("{ANONYMOUS}-{}", random::base62(12)).into(),
+                _ => login.user,
+            };
+            Ok(Admission {
+                rooms: vec![user_room(&user)],
+                user: Some(user),
+                session: has_session.then_some(login.session),
+                expires_ms: has_session.then_some(login.expires_ms),
+            })
+        })
+    }
+
+    fn connected(&self, context: &mut SocketContext<'_>) {
+        // A recovered socket is in rooms that were counted on its earlier connection.
+        let Some(user) = context.socket.user else {
+            return;
+        };
+        for room in context.rooms {
+            if self.is_subscription(context.socket.namespace, room)
+                && self.ledger.add(context.socket.id, room)
+                && self.limits.subscribe(user, room).is_err()
+            {
+                // The limit was lowered: the room stays, uncounted.
+                self.ledger.remove(context.socket.id, room);
+            }
+        }
+    }
+
+    fn event(&self, context: &mut SocketContext<'_>, event: ClientEvent<'_>) {
+        let decided = match self.count(context) {
+            Ok(()) => self.decide(context, &event),
+            Err(failure) => Err(failure),
+        };
+        match (decided, event.ack) {
+            (Ok(answer), Some(id)) => context.ack(id, raw(&answer)),
+            (Ok(_), None) => {}
+            (Err(failure), Some(id)) => {
+                context.ack(id, raw(&json!({ "ok": false, "error": failure })));
+            }
+            (Err(failure), None) => context.emit(error_event(&failure)),
+        }
+    }
+
+    fn disconnected(&self, socket: &SocketView<'_>, _rooms: &[Arc<str>], _reason: Reason) {
+        let rooms = self.ledger.clear(socket.id);
+        if let Some(user) = socket.user {
+            rooms
+                .iter()
+                .for_each(|room| self.limits.unsubscribe(user, room));
+        }
+    }
+}
+
+/// The room of all sockets of a user.
+pub fn user_room(user: &str) -> Arc<str> {
+    format!("user:{user}").into()
+}
+
+/// A refusal at CONNECT as the protocol reports it.
+fn refusal(refusal: AuthRefusal) -> Refusal {
+    match refusal {
+        AuthRefusal::Final { code, message } => {
+            let data = json!({ "code": code.as_str() });
+            Refusal::Final {
+                message,
+                data: Some(raw(&data)),
+            }
+        }
+        AuthRefusal::Unavailable(error) => {
+            tracing::warn!(%error, "a session could not be checked");
+            Refusal::Passing(Reason::Unavailable)
+        }
+    }
+}
+
+fn error_event(failure: &Failure) -> Event {
+    let arg = serde_json::value::to_raw_value(failure).expect("a failure is plain JSON");
+    Event {
+        name: ERROR_EVENT.to_owned(),
+        args: vec![arg],
+        attachments: Vec::new(),
+    }
+}
+
+fn raw(value: &Value) -> Box<RawValue> {
+    serde_json::value::to_raw_value(value).expect("a JSON value is plain JSON")
+}

@@ -1,0 +1,466 @@
+//! A node from its configuration: build, spawn, serve, drain. Wiring only.
+//!
+//! [`build`] makes a [`Gateway`]: the store is open, the log has its epoch, the shards' threads
+//! run. [`Gateway::accept`] takes clients, [`Gateway::drain`] moves them away and ends the node.
+
+mod tasks;
+
+use std::{
+    io,
+    net::SocketAddr,
+    path::Path,
+    sync::{Arc, atomic::AtomicU8},
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use tidings_storage::{OpenError, Store, StoreConfig, StoreError};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, oneshot},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    app::{
+        handler::Handler,
+        limits::{Limits, Rules},
+    },
+    config::Config,
+    http::{origin::OriginPolicy, public::Routes},
+    hub::Hub,
+    node::{Ids, Node, Phase, Settings, now_ms},
+    recovery::{
+        committer::Committer,
+        desk::{Desk, Feed},
+        journal,
+        log::{Limits as LogLimits, Opening},
+    },
+    shard::{
+        command::{Command, JOB_CAPACITY, Load, MAILBOX_CAPACITY, ShardHandle},
+        machine::Timing,
+        thread,
+    },
+};
+
+/// Emits of handlers that wait for the switchboard.
+const EMIT_CAPACITY: usize = 1024;
+
+/// Open files kept for everything that is not a client.
+const RESERVED_FILES: u64 = 256;
+
+/// Why a node did not start. No client was served.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store did not open.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The store failed while it was read.
+    #[error("the store cannot be read: {0}")]
+    Store(#[from] StoreError),
+    /// A listener could not be bound.
+    #[error("cannot listen on {address} ({key}): {source}")]
+    Bind {
+        /// The configuration's key.
+        key: &'static str,
+        /// The address that it names.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The data folder cannot be made or written.
+    #[error("node.data_dir = {folder:?} cannot be used: {source}")]
+    Folder {
+        /// The folder.
+        folder: std::path::PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The admin socket cannot be made.
+    #[error("cannot make the admin socket {path:?}: {source}")]
+    AdminSocket {
+        /// Its path.
+        path: std::path::PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A thread could not be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[source] io::Error),
+    /// The certificate or its key cannot be used.
+    #[error(transparent)]
+    Tls(#[from] crate::http::tls::TlsError),
+    /// Something of the application could not be set up.
+    #[error("{0}")]
+    Application(String),
+}
+
+impl StartError {
+    /// The process's exit code: 64 where the configuration is to be changed, else 1.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            StartError::Tls(_) => 64,
+            _ => 1,
+        }
+    }
+}
+
+/// What an application brings.
+pub struct Application {
+    /// Decides over clients.
+    pub handler: Arc<dyn Handler>,
+    /// Serves its own public routes.
+    pub routes: Arc<dyn Routes>,
+}
+
+/// What a handler is built upon.
+#[derive(Clone)]
+pub struct Ground {
+    /// The open store.
+    pub store: Store,
+    /// The node's limits.
+    pub limits: Limits,
+}
+
+/// Settings that the configuration does not have.
+#[derive(Clone, Debug, Default)]
+pub struct Extras {
+    /// A path that speaks raw Engine.IO, for conformance tests.
+    pub raw_path: Option<String>,
+}
+
+/// A node that is built and not yet listening.
+pub struct Gateway {
+    node: Arc<Node>,
+    limits: Limits,
+    store: Store,
+    shards: Vec<JoinHandle<()>>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    drain: crate::config::Drain,
+}
+
+/// Opens the store in a configuration's data folder.
+pub fn open_store(config: &Config) -> Result<(Store, tidings_storage::OpenReport), OpenError> {
+    Store::open(StoreConfig::new(config.node.store_dir()))
+}
+
+/// Builds a node: opens the store, then everything upon it.
+pub async fn build<F>(
+    config: &Config,
+    extras: Extras,
+    application: F,
+) -> Result<Gateway, StartError>
+where
+    F: AsyncFnOnce(Ground) -> Result<Application, String>,
+{
+    let tls = crate::http::tls::acceptor(config.tls.as_ref())?;
+    let opening = config.clone();
+    let (store, report) = tokio::task::spawn_blocking(move || open_store(&opening))
+        .await
+        .map_err(|error| StartError::Application(error.to_string()))??;
+    tracing::info!(
+        fresh = report.fresh,
+        rebuilt = ?report.rebuilt,
+        clean_stop = report.clean_stop,
+        took = ?report.took,
+        "store open"
+    );
+    let limits = Limits::new(rules(config));
+    limits.load(&store, now_ms()).await?;
+    let ground = Ground {
+        store: store.clone(),
+        limits: limits.clone(),
+    };
+    let application = application(ground).await.map_err(StartError::Application)?;
+
+    let opening = Opening {
+        random: random(),
+        suspect: journal::is_suspect(&report),
+    };
+    let (log, opened) = journal::open_log(&store, log_limits(config), opening, now_ms()).await?;
+    tracing::info!(epoch = opened.eid.counter, cut = opened.cut, "history open");
+
+    let (handles, mailboxes) = shards(config);
+    let hub = Arc::new(Hub::new(handles));
+    let (committer, log) = Committer::new(log, store.clone(), Feed(hub.clone()), now_ms);
+    let (jobs, job_queue) = mpsc::channel(JOB_CAPACITY);
+    let (emits, emit_queue) = mpsc::channel(EMIT_CAPACITY);
+    let node = Arc::new(Node {
+        settings: settings(config, extras),
+        handler: application.handler,
+        routes: application.routes,
+        hub,
+        limits: limits.clone(),
+        recovery: Desk::new(store.clone(), log, config.recovery.window),
+        tls,
+        jobs,
+        emits,
+        ids: Ids,
+        home: random(),
+        started: Instant::now(),
+        phase: AtomicU8::new(Phase::Starting as u8),
+    });
+    let mut threads = Vec::new();
+    for (index, mailbox) in mailboxes.into_iter().enumerate() {
+        let thread = thread::spawn(node.clone(), index, mailbox).map_err(StartError::Thread)?;
+        threads.push(thread);
+    }
+    let tasks = TaskTracker::new();
+    let stop = CancellationToken::new();
+    tasks.spawn(committer.run(stop.clone()));
+    tasks.spawn(tasks::run_jobs(job_queue, stop.clone()));
+    tasks.spawn(tasks::run_emits(node.clone(), emit_queue, stop.clone()));
+    tasks.spawn(tasks::keep_up(
+        node.clone(),
+        limits.clone(),
+        store.clone(),
+        stop.clone(),
+    ));
+    let drain = config.drain.clone();
+    Ok(Gateway {
+        node,
+        limits,
+        store,
+        shards: threads,
+        tasks,
+        stop,
+        drain,
+    })
+}
+
+impl Gateway {
+    /// What all parts share.
+    pub fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
+    /// Spawns work of the application that ends with the node.
+    pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            // Dropped where it awaits; nothing of it outlives the node.
+            tokio::select! {
+                () = work => {}
+                () = stop.cancelled() => {}
+            }
+        });
+    }
+
+    /// Spawns a server that finishes what it has begun once [`Gateway::closing`] is cancelled.
+    pub fn track(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(work);
+    }
+
+    /// Cancelled when the clients have been moved and no more emits are taken.
+    pub fn closing(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
+    /// Takes clients from a listener. While the node drains they are told to come back later.
+    pub fn accept(&self, listener: TcpListener) {
+        let stop = self.stop.clone();
+        self.tasks
+            .spawn(tasks::accept(self.node.clone(), listener, stop));
+    }
+
+    /// The node is ready for clients.
+    pub fn ready(&self) {
+        self.node.enter(Phase::Ready);
+    }
+
+    /// Drains: clients are moved away, emits in flight are finished, everything is written. Says
+    /// what was cut when the deadline came first.
+    pub async fn drain(self) -> Drained {
+        let Self {
+            node,
+            limits,
+            store,
+            shards,
+            tasks,
+            stop,
+            drain,
+        } = self;
+        let deadline = tokio::time::Instant::now() + drain.deadline;
+        node.enter(Phase::Draining);
+        let moved = tokio::time::timeout_at(deadline, move_clients(&node, drain.spread)).await;
+        // From here on emits are refused; those that were taken are still committed and fed.
+        node.enter(Phase::Closed);
+        stop.cancel();
+        tasks.close();
+        let finished = tokio::time::timeout_at(deadline, tasks.wait()).await;
+        if let Err(error) = limits.save(&store, now_ms()).await {
+            tracing::warn!(%error, "counters could not be saved");
+        }
+        let closed = store.close().await;
+        if let Err(error) = &closed {
+            tracing::error!(%error, "the store did not close cleanly");
+        }
+        drop(node);
+        // The shards end with the last handle to their mailboxes, which is the process's end.
+        drop(shards);
+        Drained {
+            clients: moved.is_ok(),
+            work: finished.is_ok(),
+            store: closed.is_ok(),
+        }
+    }
+}
+
+/// How a drain went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drained {
+    /// All clients were told to move.
+    pub clients: bool,
+    /// All work was finished.
+    pub work: bool,
+    /// The store was closed.
+    pub store: bool,
+}
+
+impl Drained {
+    /// Whether nothing was cut.
+    pub fn is_clean(self) -> bool {
+        self.clients && self.work && self.store
+    }
+}
+
+async fn move_clients(node: &Node, spread: Duration) {
+    let mut waiting = Vec::new();
+    for shard in &node.hub.shards {
+        let (done, told) = oneshot::channel();
+        if shard
+            .mailbox
+            .send(Command::Drain { spread, done })
+            .await
+            .is_ok()
+        {
+            waiting.push(told);
+        }
+    }
+    for told in waiting {
+        let _ = told.await;
+    }
+}
+
+fn shards(config: &Config) -> (Vec<ShardHandle>, Vec<mpsc::Receiver<Command>>) {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let count = if config.node.shards == 0 {
+        cores
+    } else {
+        config.node.shards
+    };
+    (0..count.clamp(1, MAX_SHARDS))
+        .map(|_| {
+            let (mailbox, receiver) = mpsc::channel(MAILBOX_CAPACITY);
+            (
+                ShardHandle {
+                    mailbox,
+                    load: Arc::new(Load::default()),
+                },
+                receiver,
+            )
+        })
+        .unzip()
+}
+
+/// The registry keeps a bit for each shard.
+const MAX_SHARDS: usize = 64;
+
+fn settings(config: &Config, extras: Extras) -> Settings {
+    let origins = config
+        .http
+        .origins
+        .iter()
+        .filter_map(|origin| origin.to_string().parse().ok());
+    let files = file_limit().saturating_sub(RESERVED_FILES) as usize;
+    let connections = match config.limits.connections {
+        0 => files,
+        limit => limit.min(files),
+    };
+    Settings {
+        name: config.node.name.clone(),
+        timing: Timing {
+            ping_interval: config.engine.ping_interval,
+            ping_timeout: config.engine.ping_timeout,
+            upgrade_timeout: config.engine.upgrade_timeout,
+            connect_timeout: config.auth.connect_timeout,
+        },
+        transports: config.engine.transports,
+        path: config.listen.path.clone(),
+        raw_path: extras.raw_path,
+        payload: config.limits.payload,
+        outbox: config.limits.outbox,
+        connections,
+        header: config.limits.header,
+        proxies: config.http.trusted_proxies.clone(),
+        origins: OriginPolicy::new(origins),
+    }
+}
+
+fn rules(config: &Config) -> Rules {
+    let limits = &config.limits;
+    Rules {
+        events_per_user: limits.events_per_minute_per_user,
+        connections_per_ip: limits.connections_per_minute_per_ip,
+        subscriptions_per_user: limits.subscriptions_per_user,
+        logins_per_ip: limits.logins_per_minute_per_ip,
+        logins_per_user: limits.logins_per_minute_per_user,
+        abuse_windows: limits.abuse_windows,
+    }
+}
+
+fn log_limits(config: &Config) -> LogLimits {
+    // A client that vanished is noticed after a ping and its timeout.
+    let unnoticed = config.engine.ping_interval + config.engine.ping_timeout;
+    LogLimits {
+        keep_ms: (config.recovery.window + unnoticed).as_millis() as u64,
+        known_ms: crate::hub::IDEMPOTENCY.as_millis() as u64,
+        entries_per_room: config.recovery.entries_per_room,
+        memory: config.recovery.memory,
+        marks: LogLimits::MARKS,
+        ids: LogLimits::IDS,
+    }
+}
+
+/// How many files this process may have open.
+pub fn file_limit() -> u64 {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    limit.current.unwrap_or(u64::MAX)
+}
+
+/// Binds a listener; `key` names it in errors.
+pub async fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    let error = |source| StartError::Bind {
+        key,
+        address,
+        source,
+    };
+    let socket = match address {
+        SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4(),
+        SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6(),
+    };
+    let socket = socket.map_err(error)?;
+    socket.set_reuseaddr(true).map_err(error)?;
+    socket.bind(address).map_err(error)?;
+    socket.listen(BACKLOG).map_err(error)
+}
+
+/// Connections that the kernel holds until they are accepted: an avalanche of reconnects.
+const BACKLOG: u32 = 4096;
+
+/// Writes where the node listens into its data folder, for whoever started it on port 0.
+pub fn announce(
+    data_dir: &Path,
+    public: SocketAddr,
+    private: Option<SocketAddr>,
+) -> io::Result<()> {
+    let text = serde_json::json!({ "public": public, "private": private }).to_string();
+    let partial = data_dir.join("listening.json.new");
+    std::fs::write(&partial, text)?;
+    std::fs::rename(partial, data_dir.join("listening.json"))
+}
+
+fn random() -> u64 {
+    u64::from_ne_bytes(crate::app::random::bytes())
+}

@@ -1,0 +1,137 @@
+//! The control plane's standing tasks: accepting, jobs of shards, emits of handlers, housekeeping.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use tidings_storage::Store;
+use tokio::{net::TcpListener, sync::mpsc};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{RESERVED_FILES, file_limit};
+use crate::{
+    app::limits::Limits,
+    event::EmitRequest,
+    node::{Node, now_ms},
+    shard::command::{Command, Job, ShardHandle},
+};
+
+/// Jobs of shards that are under way at once.
+const JOBS_AT_ONCE: usize = 1024;
+
+/// How often changed counters are written.
+const COUNTERS_EVERY: Duration = Duration::from_millis(500);
+
+/// How often expired rows are looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// Rows that one sweep removes at most.
+const SWEPT_AT_ONCE: usize = 5000;
+
+/// Accepts clients and hands each to the shard that has the fewest.
+pub(super) async fn accept(node: Arc<Node>, listener: TcpListener, stop: CancellationToken) {
+    let limit = file_limit().saturating_sub(RESERVED_FILES) as usize;
+    loop {
+        // Both are cancel-safe.
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let open = |shard: &&ShardHandle| {
+                    shard.load.streams.load(Ordering::Relaxed)
+                        + shard.load.connections.load(Ordering::Relaxed)
+                };
+                let total: usize = node.hub.shards.iter().map(|shard| open(&shard)).sum();
+                let Some(shard) = node.hub.shards.iter().min_by_key(open) else {
+                    return;
+                };
+                // With no file to spare the node could not even answer; the peer sees an end.
+                if total < limit
+                    && let Ok(stream) = stream.into_std()
+                {
+                    let _ = shard.mailbox.send(Command::Accept(stream, peer)).await;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+/// The control plane's side of the shards' jobs.
+pub(super) async fn run_jobs(mut queue: mpsc::Receiver<Job>, stop: CancellationToken) {
+    let jobs = TaskTracker::new();
+    let permits = Arc::new(tokio::sync::Semaphore::new(JOBS_AT_ONCE));
+    loop {
+        let Ok(permit) = permits.clone().acquire_owned().await else {
+            break;
+        };
+        // Both are cancel-safe.
+        let job = tokio::select! {
+            biased;
+            job = queue.recv() => job,
+            () = stop.cancelled() => None,
+        };
+        let Some(job) = job else { break };
+        jobs.spawn(async move {
+            job.await;
+            drop(permit);
+        });
+    }
+    jobs.close();
+    jobs.wait().await;
+}
+
+/// Handlers' emits, in order.
+pub(super) async fn run_emits(
+    node: Arc<Node>,
+    mut queue: mpsc::Receiver<EmitRequest>,
+    stop: CancellationToken,
+) {
+    loop {
+        // Both are cancel-safe.
+        let request = tokio::select! {
+            biased;
+            request = queue.recv() => request,
+            () = stop.cancelled() => None,
+        };
+        let Some(request) = request else { return };
+        if let Err(error) = node.hub.emit(&node, request).await {
+            tracing::warn!(%error, "a handler's emit was refused");
+        }
+    }
+}
+
+/// Writes counters behind, prolongs recovery records, removes what has expired.
+pub(super) async fn keep_up(
+    node: Arc<Node>,
+    limits: Limits,
+    store: Store,
+    stop: CancellationToken,
+) {
+    let mut counters = tokio::time::interval(COUNTERS_EVERY);
+    let mut records = tokio::time::interval(node.recovery.refresh_every());
+    let mut sweep = tokio::time::interval(SWEEP_EVERY);
+    loop {
+        // All are cancel-safe: a tick that is not taken is due at the next turn.
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = counters.tick() => {
+                if let Err(error) = limits.save(&store, now_ms()).await {
+                    tracing::warn!(%error, "counters could not be saved");
+                }
+            }
+            _ = records.tick() => node.recovery.refresh().await,
+            _ = sweep.tick() => {
+                if let Err(error) = store.sweep(now_ms(), SWEPT_AT_ONCE).await {
+                    tracing::warn!(%error, "expired rows could not be removed");
+                }
+            }
+        }
+    }
+}

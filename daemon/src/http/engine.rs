@@ -1,0 +1,414 @@
+//! Engine.IO over HTTP: handshakes, polls, posts, upgrades. Bodies and order of checks are those
+//! of Engine.IO 4; see `docs/WEBSOCKET_API.md`.
+
+use std::{rc::Rc, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::{Body as _, Incoming},
+    header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, COOKIE, HeaderValue, RETRY_AFTER},
+};
+use tokio::sync::oneshot;
+
+use super::public::{From, json};
+use crate::{
+    app::handler::Handshake,
+    node::now_ms,
+    shard::{command::Command, machine::Transport, state::Terms, thread::Shard},
+    transport::upgrade::{self, Purpose},
+};
+
+/// How long a client is asked to stay away from a node that is full or leaving.
+const COME_BACK: Duration = Duration::from_secs(5);
+
+/// How long the body of a request may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The answer to a poll.
+#[derive(Debug)]
+pub(crate) enum PollAnswer {
+    /// An encoded payload.
+    Packets(Bytes),
+    /// There is nothing to poll.
+    Rejected(Rejection),
+}
+
+/// The answer to packets sent by POST.
+#[derive(Debug)]
+pub(crate) enum PostAnswer {
+    /// All were handled.
+    Ok,
+    /// There is nobody to handle them, or they could not be read.
+    Rejected(Rejection),
+}
+
+/// Why a request is refused, in Engine.IO's terms or ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rejection {
+    UnknownTransport,
+    UnknownSid,
+    BadMethod,
+    BadRequest,
+    Forbidden,
+    BadVersion,
+    /// A poll while another one waits.
+    Overlap,
+    /// Packets that cannot be read.
+    Malformed,
+    TooLarge,
+    /// Too many handshakes from the address.
+    RateLimited(Duration),
+    /// The node is full or cannot serve now.
+    Unavailable,
+    /// The node drains.
+    ShuttingDown,
+}
+
+impl Rejection {
+    /// The answer; `upgrade` if the request asked for a WebSocket.
+    fn answer(self, upgrade: bool) -> Response<Full<Bytes>> {
+        let (code, message) = match self {
+            Rejection::UnknownTransport => (0, "Transport unknown"),
+            Rejection::UnknownSid => (1, "Session ID unknown"),
+            Rejection::BadMethod => (2, "Bad handshake method"),
+            Rejection::BadRequest => (3, "Bad request"),
+            Rejection::Forbidden => (4, "Forbidden"),
+            Rejection::BadVersion => (5, "Unsupported protocol version"),
+            Rejection::Overlap | Rejection::Malformed => return status(StatusCode::BAD_REQUEST),
+            Rejection::TooLarge => return status(StatusCode::PAYLOAD_TOO_LARGE),
+            Rejection::RateLimited(wait) => {
+                let message = "too many connections from this address";
+                return passing(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message, wait);
+            }
+            Rejection::Unavailable => {
+                let message = "this node takes no more connections";
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                return passing(status, "unavailable", message, COME_BACK);
+            }
+            Rejection::ShuttingDown => {
+                let message = "this node is shutting down";
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                return passing(status, "shutting_down", message, COME_BACK);
+            }
+        };
+        let status = match self {
+            Rejection::Forbidden => StatusCode::FORBIDDEN,
+            _ => StatusCode::BAD_REQUEST,
+        };
+        if !upgrade {
+            return json(
+                status,
+                format!("{{\"code\":{code},\"message\":\"{message}\"}}"),
+            );
+        }
+        let mut answer = Response::new(Full::from(message));
+        *answer.status_mut() = status;
+        let headers = answer.headers_mut();
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
+        answer
+    }
+}
+
+/// What the query of a request says.
+#[derive(Debug, Default)]
+struct Query {
+    version: Option<String>,
+    transport: Option<String>,
+    sid: Option<String>,
+    recovery: bool,
+}
+
+impl Query {
+    fn parse(query: Option<&str>) -> Self {
+        let mut parsed = Self {
+            recovery: true,
+            ..Self::default()
+        };
+        for pair in query.unwrap_or_default().split('&') {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let value = percent_encoding::percent_decode_str(value).decode_utf8_lossy();
+            match name {
+                "EIO" => parsed.version = Some(value.into_owned()),
+                "transport" => parsed.transport = Some(value.into_owned()),
+                "sid" => parsed.sid = Some(value.into_owned()),
+                "recovery" => parsed.recovery = value != "0",
+                _ => {}
+            }
+        }
+        parsed
+    }
+}
+
+/// Answers a request on an Engine.IO path.
+pub(crate) async fn answer(
+    shard: &Rc<Shard>,
+    from: &From,
+    raw: bool,
+    request: Request<Incoming>,
+) -> Response<Full<Bytes>> {
+    let upgrade = upgrade::is_upgrade(request.headers());
+    let query = Query::parse(request.uri().query());
+    match serve(shard, from, raw, upgrade, query, request).await {
+        Ok(answer) => answer,
+        Err(rejection) => rejection.answer(upgrade),
+    }
+}
+
+/// The answer to a page that may not connect.
+pub(crate) fn forbidden(request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    Rejection::Forbidden.answer(upgrade::is_upgrade(request.headers()))
+}
+
+async fn serve(
+    shard: &Rc<Shard>,
+    from: &From,
+    raw: bool,
+    upgrade: bool,
+    query: Query,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Rejection> {
+    let offered = shard.node.settings.transports;
+    let transport = match query.transport.as_deref() {
+        Some("polling") if offered.polling => Transport::Polling,
+        Some("websocket") if offered.websocket => Transport::WebSocket,
+        _ => return Err(Rejection::UnknownTransport),
+    };
+    if let Some(sid) = query.sid {
+        return serve_known(shard, transport, upgrade, sid, request).await;
+    }
+    if request.method() != Method::GET {
+        return Err(Rejection::BadMethod);
+    }
+    if (transport == Transport::WebSocket) != upgrade {
+        return Err(Rejection::BadRequest);
+    }
+    if query.version.as_deref() != Some("4") {
+        return Err(Rejection::BadVersion);
+    }
+    let accepted = match transport {
+        Transport::WebSocket => {
+            Some(upgrade::accept(request.headers()).ok_or(Rejection::BadRequest)?)
+        }
+        Transport::Polling => None,
+    };
+    let terms = admit(shard, from)?;
+    let handshake = Arc::new(handshake(shard, from, query.recovery, &request));
+    if let Some(accepted) = accepted {
+        upgrade::take_over(
+            shard.clone(),
+            request,
+            Purpose::Open {
+                raw,
+                handshake,
+                terms,
+            },
+        );
+        return Ok(accepted);
+    }
+    let (reply, answer) = oneshot::channel();
+    {
+        let mut state = shard.state.borrow_mut();
+        let key = state.open(Transport::Polling, raw, handshake, terms);
+        state.poll_connection(key, reply);
+    }
+    polled(answer.await)
+}
+
+/// A request of a connection that exists, on this shard or another one.
+async fn serve_known(
+    shard: &Rc<Shard>,
+    transport: Transport,
+    upgrade: bool,
+    sid: String,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Rejection> {
+    let shards = &shard.node.hub.shards;
+    let owner = shard
+        .node
+        .ids
+        .shard_of(&sid, shards.len())
+        .ok_or(Rejection::UnknownSid)?;
+    let sid: Arc<str> = sid.into();
+    if upgrade {
+        if transport != Transport::WebSocket {
+            return Err(Rejection::BadRequest);
+        }
+        let accepted = upgrade::accept(request.headers()).ok_or(Rejection::BadRequest)?;
+        let purpose = Purpose::Upgrade {
+            sid: sid.to_string(),
+        };
+        upgrade::take_over(shard.clone(), request, purpose);
+        return Ok(accepted);
+    }
+    match *request.method() {
+        _ if transport != Transport::Polling => Err(Rejection::BadRequest),
+        Method::GET => {
+            let (reply, answer) = oneshot::channel();
+            if owner == shard.index {
+                shard.state.borrow_mut().poll(&sid, reply);
+            } else {
+                let poll = Command::Poll {
+                    sid: sid.clone(),
+                    reply,
+                };
+                let _ = shards[owner].mailbox.send(poll).await;
+            }
+            let mut watch = Watch {
+                shard,
+                owner,
+                sid,
+                answered: false,
+            };
+            let answer = answer.await;
+            watch.answered = true;
+            polled(answer)
+        }
+        Method::POST => {
+            if owner == shard.index && !shard.state.borrow().has(&sid) {
+                return Err(Rejection::UnknownSid);
+            }
+            let body = body(request, shard.node.settings.payload).await?;
+            let answer = if owner == shard.index {
+                shard.state.borrow_mut().post(&sid, &body)
+            } else {
+                let (reply, answer) = oneshot::channel();
+                let post = Command::Post { sid, body, reply };
+                let _ = shards[owner].mailbox.send(post).await;
+                answer
+                    .await
+                    .unwrap_or(PostAnswer::Rejected(Rejection::UnknownSid))
+            };
+            posted(answer)
+        }
+        _ => Err(Rejection::BadRequest),
+    }
+}
+
+/// Notices that the client of a waiting poll went away: hyper drops the request's future.
+struct Watch<'a> {
+    shard: &'a Rc<Shard>,
+    owner: usize,
+    sid: Arc<str>,
+    answered: bool,
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        if !self.answered {
+            let gone = Command::PollGone {
+                sid: self.sid.clone(),
+            };
+            // If the mailbox is full, the next ping finds out.
+            let _ = self.shard.node.hub.shards[self.owner]
+                .mailbox
+                .try_send(gone);
+        }
+    }
+}
+
+/// Whether a new connection may open, and on what terms.
+fn admit(shard: &Rc<Shard>, from: &From) -> Result<Terms, Rejection> {
+    let node = &shard.node;
+    if node.is_draining() {
+        return Err(Rejection::ShuttingDown);
+    }
+    let limit = node.settings.connections;
+    if limit > 0 && node.connections() >= limit {
+        return Err(Rejection::Unavailable);
+    }
+    match node.limits.handshake(from.ip, now_ms()) {
+        Ok(()) => Ok(Terms::Counted),
+        // One that lost its connection here may be coming back.
+        Err(_) if node.recovery.redeem(from.ip) => Ok(Terms::RecoveryOnly),
+        Err(wait) => Err(Rejection::RateLimited(wait.0)),
+    }
+}
+
+fn handshake(
+    shard: &Rc<Shard>,
+    from: &From,
+    recovery: bool,
+    request: &Request<Incoming>,
+) -> Handshake {
+    let headers = request.headers();
+    let cookies: Vec<&str> = headers
+        .get_all(COOKIE)
+        .iter()
+        .filter_map(|cookie| cookie.to_str().ok())
+        .collect();
+    let keeps = shard.node.handler.keeps_handshake();
+    let texts = || {
+        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        headers
+            .iter()
+            .map(|(name, value)| (name.to_string(), text(value)))
+            .collect()
+    };
+    Handshake {
+        ip: from.ip,
+        cookie: (!cookies.is_empty()).then(|| cookies.join("; ")),
+        recovery,
+        url: keeps.then(|| request.uri().to_string()),
+        headers: keeps.then(texts),
+    }
+}
+
+/// A request's body, up to a length.
+pub(crate) async fn body(request: Request<Incoming>, limit: usize) -> Result<Bytes, Rejection> {
+    if request.body().size_hint().lower() > limit as u64 {
+        return Err(Rejection::TooLarge);
+    }
+    let body = Limited::new(request.into_body(), limit).collect();
+    match tokio::time::timeout(BODY_TIMEOUT, body).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Rejection::TooLarge),
+        Ok(Err(_)) | Err(_) => Err(Rejection::BadRequest),
+    }
+}
+
+fn polled(
+    answer: Result<PollAnswer, oneshot::error::RecvError>,
+) -> Result<Response<Full<Bytes>>, Rejection> {
+    match answer {
+        Ok(PollAnswer::Packets(body)) => Ok(uncached("text/plain; charset=UTF-8", body)),
+        Ok(PollAnswer::Rejected(rejection)) => Err(rejection),
+        Err(_) => Err(Rejection::UnknownSid),
+    }
+}
+
+fn posted(answer: PostAnswer) -> Result<Response<Full<Bytes>>, Rejection> {
+    match answer {
+        PostAnswer::Ok => Ok(uncached("text/html", Bytes::from_static(b"ok"))),
+        PostAnswer::Rejected(rejection) => Err(rejection),
+    }
+}
+
+fn uncached(content_type: &'static str, body: Bytes) -> Response<Full<Bytes>> {
+    let mut answer = Response::new(Full::new(body));
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+}
+
+fn status(status: StatusCode) -> Response<Full<Bytes>> {
+    let mut answer = Response::new(Full::default());
+    *answer.status_mut() = status;
+    answer
+}
+
+/// A refusal for now: the client may come back after a while.
+fn passing(status: StatusCode, code: &str, message: &str, wait: Duration) -> Response<Full<Bytes>> {
+    let mut answer = json(
+        status,
+        format!("{{\"code\":\"{code}\",\"message\":\"{message}\"}}"),
+    );
+    let seconds = wait.as_secs_f64().ceil().max(1.0) as u64;
+    answer
+        .headers_mut()
+        .insert(RETRY_AFTER, HeaderValue::from(seconds));
+    answer
+}

@@ -1,0 +1,263 @@
+//! The node's switchboard: emits go out to the shards that have members, questions to all shards.
+
+pub mod begin;
+pub(crate) mod latest;
+pub(crate) mod names;
+pub mod query;
+pub(crate) mod registry;
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::{Arc, atomic::AtomicU64},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    event::{Body, Delivery, Emit, EmitRequest, Event, RoomClass, room_names},
+    node::Node,
+    recovery::slot::Offset,
+    shard::{
+        command::{Command, Load, ShardHandle},
+        rooms::NamespaceId,
+    },
+};
+use bytes::Bytes;
+use latest::Latest;
+use names::Namespaces;
+use registry::Registry;
+
+/// What became of an emit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// The caller's idempotency key, or the one made for it.
+    pub id: String,
+    /// Where the history has it, if it went to exactly one recoverable room.
+    pub offset: Option<Offset>,
+}
+
+/// Why an emit was refused. Nothing was sent, except where it says so.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum EmitError {
+    /// No such namespace.
+    #[error("there is no namespace {0:?}")]
+    Namespace(String),
+    /// Room names must be 1 to 256 bytes long.
+    #[error("a room's name has 1 to {MAX_ROOM} bytes, {0:?} has not")]
+    Room(String),
+    /// The event's name may not be used.
+    #[error("the event name {0:?} is reserved or not 1 to {MAX_EVENT} bytes long")]
+    EventName(String),
+    /// It is too long to be kept.
+    #[error("{0}")]
+    TooLong(String),
+    /// The history did not take it; other rooms of the same emit may have got it.
+    #[error("the event could not be kept: {0}")]
+    History(String),
+    /// The node drains.
+    #[error("this node is shutting down")]
+    Draining,
+}
+
+/// How long an emit's id is known: a repeat within it is not sent again.
+pub const IDEMPOTENCY: Duration = Duration::from_secs(120);
+
+/// The longest name of a room, in bytes.
+pub const MAX_ROOM: usize = 256;
+
+/// The longest name of an event, in bytes.
+pub const MAX_EVENT: usize = 256;
+
+/// The answers to an emit that asked for them.
+#[derive(Debug, Default)]
+pub struct Responses {
+    /// Socket id, arguments as a JSON array, attachments; in the order of arrival.
+    pub responses: Vec<(Arc<str>, String, Vec<Bytes>)>,
+    /// Sockets that got it and did not answer in time.
+    pub missing: Vec<Arc<str>>,
+}
+
+/// The switchboard.
+pub struct Hub {
+    pub(crate) shards: Vec<ShardHandle>,
+    /// Which shards have members of which rooms.
+    pub(crate) registry: Registry,
+    /// The last value of conflated rooms.
+    pub(crate) latest: Latest,
+    pub(crate) namespaces: Namespaces,
+    /// Packet ids of emits that ask for acknowledgements, unique on the node.
+    ack_ids: AtomicU64,
+    keys: RandomState,
+}
+
+impl Hub {
+    /// A switchboard of these shards.
+    pub(crate) fn new(shards: Vec<ShardHandle>) -> Self {
+        Self {
+            shards,
+            registry: Registry::default(),
+            latest: Latest::default(),
+            namespaces: Namespaces::default(),
+            ack_ids: AtomicU64::new(0),
+            keys: RandomState::new(),
+        }
+    }
+
+    /// Sends an event to rooms; waits while the shards have more than they can take. A socket
+    /// gets it once, however many of the rooms it is in.
+    pub async fn emit(&self, node: &Node, request: EmitRequest) -> Result<Accepted, EmitError> {
+        self.begin(node, request).await?.kept().await
+    }
+
+    /// Sends an event to rooms and collects the acknowledgements until all are there or the time
+    /// is over.
+    pub async fn emit_with_ack(
+        &self,
+        node: &Node,
+        request: EmitRequest,
+        timeout: Duration,
+    ) -> Result<Responses, EmitError> {
+        Ok(self.ask(node, request, timeout).await?.answered().await)
+    }
+
+    /// Feeds a committed entry of a recoverable room to its members.
+    pub(crate) async fn feed(&self, part: Part, event: &Event, namespace: &str, offset: Offset) {
+        let Part {
+            namespace: number,
+            room,
+            except,
+        } = part;
+        let emit = Emit {
+            namespace: number,
+            rooms: vec![room],
+            except,
+            body: Body::new(namespace, event, Some(offset)),
+            delivery: Delivery::Recoverable { offset },
+        };
+        self.send(emit).await;
+    }
+
+    async fn conflated(&self, request: &EmitRequest, part: Part, interval: Duration) {
+        let Part {
+            namespace,
+            room,
+            except,
+        } = part;
+        let key = self.keys.hash_one((namespace, &*room, &request.event.name));
+        let body = Body::new(&request.namespace, &request.event, None);
+        let emit = self.latest.put(namespace, &room.clone(), |stamp| Emit {
+            namespace,
+            rooms: vec![room],
+            except,
+            body,
+            delivery: Delivery::Conflated {
+                stamp,
+                interval,
+                key,
+            },
+        });
+        let mask = self.mask(namespace, &emit.rooms);
+        self.send_to(mask, emit).await;
+    }
+
+    /// Rooms that can share one delivery, and those that must be served one by one.
+    fn by_class(&self, node: &Node, request: &EmitRequest) -> (Vec<Arc<str>>, Vec<Classed>) {
+        let mut live = Vec::new();
+        let mut single = Vec::new();
+        for room in room_names(&request.rooms) {
+            match node.handler.class(&request.namespace, &room) {
+                RoomClass::Live => live.push(room),
+                RoomClass::Recoverable if request.volatile => live.push(room),
+                class => single.push((room, class)),
+            }
+        }
+        (live, single)
+    }
+
+    fn check(&self, node: &Node, request: &EmitRequest) -> Result<NamespaceId, EmitError> {
+        if node.is_closed() {
+            return Err(EmitError::Draining);
+        }
+        let unknown = || EmitError::Namespace(request.namespace.clone());
+        node.handler
+            .namespace(&request.namespace)
+            .ok_or_else(unknown)?;
+        let namespace = self
+            .namespaces
+            .intern(&request.namespace)
+            .ok_or_else(unknown)?;
+        let illegal = |room: &&String| room.is_empty() || room.len() > MAX_ROOM;
+        if let Some(room) = request.rooms.iter().chain(&request.except).find(illegal) {
+            return Err(EmitError::Room(room.chars().take(64).collect()));
+        }
+        let name = &request.event.name;
+        let reserved = crate::protocol::socket::RESERVED_NAMES.contains(&name.as_str());
+        if reserved || name.is_empty() || name.len() > MAX_EVENT {
+            return Err(EmitError::EventName(name.chars().take(64).collect()));
+        }
+        Ok(namespace)
+    }
+
+    /// The shards that have members of any of the rooms. A name that no room has may be a
+    /// socket's id, which any shard may know.
+    fn mask(&self, namespace: NamespaceId, rooms: &[Arc<str>]) -> u64 {
+        let every = u64::MAX >> (64 - self.shards.len());
+        rooms.iter().fold(0, |mask, room| {
+            mask | match self.registry.shards(namespace, room) {
+                0 if crate::node::looks_like_socket_id(room) => every,
+                found => found,
+            }
+        })
+    }
+
+    async fn send(&self, emit: Emit) {
+        let mask = self.mask(emit.namespace, &emit.rooms);
+        self.send_to(mask, Arc::new(emit)).await;
+    }
+
+    /// Puts an emit into the mailboxes of shards, waiting for room; returns to how many.
+    async fn send_to(&self, mask: u64, emit: Arc<Emit>) -> usize {
+        let mut sent = 0;
+        for (index, shard) in self.shards.iter().enumerate() {
+            if mask & (1 << index) == 0 {
+                continue;
+            }
+            // The history is one queue for all rooms and must not wait for one room's clients.
+            if !matches!(emit.delivery, Delivery::Recoverable { .. }) {
+                catch_up(&shard.load).await;
+            }
+            let emit = Command::Emit(emit.clone());
+            sent += usize::from(shard.mailbox.send(emit).await.is_ok());
+        }
+        sent
+    }
+}
+
+/// Lets the clients of a shard catch up, for a moment: an emitter that is faster than all of them
+/// shall wait rather than have them closed as slow readers. Bounded, as they may never catch up.
+async fn catch_up(load: &Load) {
+    const MOMENT: Duration = Duration::from_millis(100);
+    const PAUSE: Duration = Duration::from_millis(2);
+    let until = Instant::now() + MOMENT;
+    while load.is_behind() && Instant::now() < until {
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// A room that is served on its own, and why.
+type Classed = (Arc<str>, RoomClass);
+
+/// One room's part of an emit.
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    pub(crate) namespace: NamespaceId,
+    pub(crate) room: Arc<str>,
+    pub(crate) except: Vec<Arc<str>>,
+}
+
+fn room_names_or_none(rooms: &[String]) -> Vec<Arc<str>> {
+    if rooms.is_empty() {
+        Vec::new()
+    } else {
+        room_names(rooms)
+    }
+}

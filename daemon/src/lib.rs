@@ -1,0 +1,31 @@
+//! Tidings: a daemon that carries live events to browsers and apps over Socket.IO.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | `cli` | the command line |
+//! | `config` | TOML and environment → checked `Config` |
+//! | `gateway` | `Config` → build → spawn → drain |
+//! | `protocol` | PURE: Engine.IO and Socket.IO packets, WebSocket frame heads |
+//! | `shard` | the data plane: connections, rooms, outboxes, delivery |
+//! | `transport` | HTTP, polling and WebSocket at the edge of a shard |
+//! | `hub` | emits → shards with members; questions to all shards |
+//! | `event` | what an event is on its way |
+//! | `recovery` | recoverable rooms: log, cursors, records |
+//! | `app` | what a client may do: sessions, channels, limits |
+//! | `http` | public and private routes |
+//! | `node` | what all parts of a node share |
+
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod demo;
+pub mod event;
+pub mod gateway;
+pub mod http;
+pub mod hub;
+pub mod lifecycle;
+pub mod node;
+pub mod protocol;
+pub mod recovery;
+pub mod shard;
+pub(crate) mod transport;

@@ -1,0 +1,175 @@
+//! What reaches a shard from elsewhere, and the bounded ways there and back.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+
+use super::state::State;
+use crate::{
+    app::handler::{Admission, BoxFuture, Effect, Refusal},
+    event::Emit,
+    http::engine::{PollAnswer, PostAnswer},
+    recovery::session::{Opened, Stored},
+    transport::websocket::Detached,
+};
+
+/// Commands waiting for a shard. When it is full the sender waits: an API call, a link, the
+/// acceptor.
+pub(crate) const MAILBOX_CAPACITY: usize = 1024;
+
+/// Jobs waiting for the control plane. When it is full the shard refuses what asked for one.
+pub(crate) const JOB_CAPACITY: usize = 4096;
+
+/// Names a connection in its shard: the slot and how often it was reused.
+pub(crate) type ConnectionKey = u64;
+
+/// Names a socket in its shard across reuse of its index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct SocketKey {
+    pub(crate) index: u32,
+    pub(crate) generation: u32,
+}
+
+/// One thing for a shard to do.
+pub(crate) enum Command {
+    /// A TCP connection to serve.
+    Accept(std::net::TcpStream, SocketAddr),
+    /// A WebSocket whose connection lives here.
+    Adopt {
+        sid: Arc<str>,
+        websocket: Box<Detached>,
+    },
+    /// A poll for a connection that lives here.
+    Poll {
+        sid: Arc<str>,
+        reply: oneshot::Sender<PollAnswer>,
+    },
+    /// The client of a waiting poll went away.
+    PollGone { sid: Arc<str> },
+    /// Packets for a connection that lives here.
+    Post {
+        sid: Arc<str>,
+        body: Bytes,
+        reply: oneshot::Sender<PostAnswer>,
+    },
+    /// An emit with members here.
+    Emit(Arc<Emit>),
+    /// The handler decided over a CONNECT.
+    Admitted {
+        connection: ConnectionKey,
+        namespace: Arc<str>,
+        auth: Option<Box<serde_json::value::RawValue>>,
+        outcome: Result<(Admission, Opened), Refusal>,
+    },
+    /// A socket's recovery record was kept, or not.
+    Kept {
+        socket: SocketKey,
+        /// The record's name and version, to let it go if the socket is gone meanwhile.
+        record: (Arc<str>, u64),
+        stored: Stored,
+    },
+    /// Work that a handler left to the control plane is done.
+    Effects {
+        socket: SocketKey,
+        effects: Vec<Effect>,
+    },
+    /// A question, or an act of an operator.
+    Run(Box<dyn FnOnce(&mut State) + Send>),
+    /// Tell the clients to move, spread over the given time, then say when all are gone.
+    Drain {
+        spread: std::time::Duration,
+        done: oneshot::Sender<()>,
+    },
+}
+
+/// One shard as the rest of the node sees it.
+pub(crate) struct ShardHandle {
+    pub(crate) mailbox: mpsc::Sender<Command>,
+    pub(crate) load: Arc<Load>,
+}
+
+/// A shard's own figures. Written by the shard only.
+#[derive(Debug, Default)]
+pub(crate) struct Load {
+    /// Accepted TCP connections that are open.
+    pub(crate) streams: AtomicUsize,
+    /// Engine.IO connections.
+    pub(crate) connections: AtomicUsize,
+    /// Sockets: connections times namespaces.
+    pub(crate) sockets: AtomicUsize,
+    /// Bytes that wait in outboxes.
+    pub(crate) outbox_bytes: AtomicUsize,
+    /// Bytes that wait in outboxes, those of one connection counting up to `EACH`.
+    pub(crate) lag: AtomicUsize,
+    /// Event frames queued to clients.
+    pub(crate) deliveries: AtomicU64,
+    /// Events received from clients.
+    pub(crate) events: AtomicU64,
+    /// Volatile frames dropped.
+    pub(crate) dropped: AtomicU64,
+    /// Conflated values replaced by newer ones before they were sent.
+    pub(crate) conflated: AtomicU64,
+    /// Connections closed as slow readers.
+    pub(crate) slow_readers: AtomicU64,
+    /// Handlers that panicked.
+    pub(crate) panics: AtomicU64,
+}
+
+/// A shard's figures as it counts them: plain numbers, as a delivery must not pay for an atomic.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    pub(super) outbox_bytes: usize,
+    /// The same, each connection counting up to `Load::EACH`.
+    pub(super) lag: usize,
+    pub(super) deliveries: u64,
+    pub(super) events: u64,
+    pub(super) dropped: u64,
+    pub(super) conflated: u64,
+    pub(super) slow_readers: u64,
+    pub(super) panics: u64,
+}
+
+impl Tally {
+    /// An outbox that held `before` bytes holds `after`.
+    pub(super) fn waiting(&mut self, before: usize, after: usize) {
+        self.outbox_bytes = (self.outbox_bytes + after).saturating_sub(before);
+        let lag = |bytes: usize| bytes.min(Load::EACH);
+        self.lag = (self.lag + lag(after)).saturating_sub(lag(before));
+    }
+}
+
+impl Load {
+    /// Lets the rest of the node see the figures.
+    pub(super) fn publish(&self, tally: &Tally) {
+        self.outbox_bytes.store(tally.outbox_bytes, Relaxed);
+        self.lag.store(tally.lag, Relaxed);
+        self.deliveries.store(tally.deliveries, Relaxed);
+        self.events.store(tally.events, Relaxed);
+        self.dropped.store(tally.dropped, Relaxed);
+        self.conflated.store(tally.conflated, Relaxed);
+        self.slow_readers.store(tally.slow_readers, Relaxed);
+        self.panics.store(tally.panics, Relaxed);
+    }
+
+    /// Bytes that a connection may have waiting before it counts as fully behind.
+    const EACH: usize = 64 << 10;
+
+    /// Whether most clients of the shard are behind. What waits for a connection counts only up to
+    /// a bound, so that a few slow readers do not hold up emits to the others.
+    pub(crate) fn is_behind(&self) -> bool {
+        /// Bytes that may wait in any case: a hundred connections fully behind.
+        const FLOOR: usize = 100 * Load::EACH;
+        let bound = self.connections.load(Relaxed) * Self::EACH / 2;
+        self.lag.load(Relaxed) > bound.max(FLOOR)
+    }
+}
+
+/// Work that a shard leaves to the control plane.
+pub(crate) type Job = BoxFuture<()>;

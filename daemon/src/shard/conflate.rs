@@ -1,0 +1,198 @@
+//! PURE: at most one value per interval for each conflated room, always the newest.
+//!
+//! The first value passes at once and opens an interval; what arrives within it waits, each newer
+//! value taking the place of the one before, and the last is due when the interval ends. Values
+//! carry the node's stamp, so that one that was overtaken on its way is dropped, never delivered
+//! after a newer one.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use slab::Slab;
+
+use super::rooms::NamespaceId;
+
+#[derive(Debug)]
+struct State<T> {
+    namespace: NamespaceId,
+    room: Arc<str>,
+    /// The stamp of the newest value seen.
+    stamp: u64,
+    /// The value that members have.
+    delivered: Option<T>,
+    delivered_at: Option<Instant>,
+    /// The value that waits, and until when.
+    waiting: Option<(T, Instant)>,
+}
+
+/// What to do with a value that arrived.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    /// Deliver it now.
+    Now,
+    /// It waits; arm the room's timer.
+    Later {
+        /// The room's number for its timer.
+        room: u64,
+        /// When its interval ends.
+        at: Instant,
+    },
+    /// It waits in the place of an older one; the timer is armed already.
+    Replaced,
+    /// A newer one was seen already.
+    Stale,
+}
+
+/// The conflated rooms of one shard that have members.
+#[derive(Debug)]
+pub(crate) struct Conflations<T> {
+    states: Slab<State<T>>,
+    by_name: HashMap<NamespaceId, HashMap<Arc<str>, usize>>,
+}
+
+impl<T> Default for Conflations<T> {
+    fn default() -> Self {
+        Self {
+            states: Slab::new(),
+            by_name: HashMap::new(),
+        }
+    }
+}
+
+impl<T: Clone> Conflations<T> {
+    /// Takes in a value.
+    pub(crate) fn arrive(
+        &mut self,
+        (namespace, room): (NamespaceId, &Arc<str>),
+        stamp: u64,
+        value: &T,
+        interval: Duration,
+        now: Instant,
+    ) -> Arrival {
+        let number = self.number(namespace, room);
+        let state = &mut self.states[number];
+        if stamp <= state.stamp {
+            return Arrival::Stale;
+        }
+        state.stamp = stamp;
+        if let Some((waiting, _)) = &mut state.waiting {
+            *waiting = value.clone();
+            return Arrival::Replaced;
+        }
+        match state.delivered_at.map(|at| at + interval) {
+            Some(at) if at > now => {
+                state.waiting = Some((value.clone(), at));
+                Arrival::Later {
+                    room: number as u64,
+                    at,
+                }
+            }
+            _ => {
+                state.delivered = Some(value.clone());
+                state.delivered_at = Some(now);
+                Arrival::Now
+            }
+        }
+    }
+
+    /// The interval of a room ended: the value to deliver.
+    pub(crate) fn due(&mut self, room: u64, now: Instant) -> Option<(NamespaceId, Arc<str>, T)> {
+        let state = self.states.get_mut(room as usize)?;
+        let (value, _) = state.waiting.take()?;
+        state.delivered = Some(value.clone());
+        state.delivered_at = Some(now);
+        Some((state.namespace, state.room.clone(), value))
+    }
+
+    /// The value that the room's members have.
+    pub(crate) fn delivered(&self, namespace: NamespaceId, room: &str) -> Option<&T> {
+        let number = *self.by_name.get(&namespace)?.get(room)?;
+        self.states[number].delivered.as_ref()
+    }
+
+    /// Forgets a room without members; returns its number and armed timer.
+    pub(crate) fn forget(&mut self, namespace: NamespaceId, room: &str) -> Option<(u64, Instant)> {
+        let names = self.by_name.get_mut(&namespace)?;
+        let number = names.remove(room)?;
+        if names.is_empty() {
+            self.by_name.remove(&namespace);
+        }
+        let state = self.states.remove(number);
+        state.waiting.map(|(_, at)| (number as u64, at))
+    }
+
+    fn number(&mut self, namespace: NamespaceId, room: &Arc<str>) -> usize {
+        let names = self.by_name.entry(namespace).or_default();
+        if let Some(number) = names.get(&**room) {
+            return *number;
+        }
+        let number = self.states.insert(State {
+            namespace,
+            room: room.clone(),
+            stamp: 0,
+            delivered: None,
+            delivered_at: None,
+            waiting: None,
+        });
+        names.insert(room.clone(), number);
+        number
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_millis(250);
+
+    fn room() -> Arc<str> {
+        Arc::from("quote:AAPL")
+    }
+
+    #[test]
+    fn first_at_once_then_the_newest_per_interval() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let room = room();
+        let mut rooms = Conflations::default();
+        let arrive = |rooms: &mut Conflations<_>, stamp, ms| {
+            rooms.arrive((0, &room), stamp, &stamp, INTERVAL, at(ms))
+        };
+        assert_eq!(arrive(&mut rooms, 1, 0), Arrival::Now);
+        assert_eq!(
+            arrive(&mut rooms, 2, 100),
+            Arrival::Later {
+                room: 0,
+                at: at(250)
+            }
+        );
+        assert_eq!(arrive(&mut rooms, 4, 150), Arrival::Replaced);
+        assert_eq!(arrive(&mut rooms, 3, 160), Arrival::Stale);
+        assert_eq!(rooms.delivered(0, "quote:AAPL"), Some(&1));
+        assert_eq!(rooms.due(0, at(250)).map(|(_, _, value)| value), Some(4));
+        assert_eq!(rooms.due(0, at(251)), None);
+        assert_eq!(
+            arrive(&mut rooms, 5, 499),
+            Arrival::Later {
+                room: 0,
+                at: at(500)
+            }
+        );
+        assert_eq!(rooms.due(0, at(500)).map(|(_, _, value)| value), Some(5));
+        assert_eq!(arrive(&mut rooms, 6, 750), Arrival::Now);
+    }
+
+    #[test]
+    fn a_forgotten_room_returns_its_timer() {
+        let start = Instant::now();
+        let mut rooms = Conflations::default();
+        rooms.arrive((0, &room()), 1, &1, INTERVAL, start);
+        rooms.arrive((0, &room()), 2, &2, INTERVAL, start);
+        assert_eq!(rooms.forget(0, "quote:AAPL"), Some((0, start + INTERVAL)));
+        assert_eq!(rooms.forget(0, "quote:AAPL"), None);
+        assert_eq!(rooms.delivered(0, "quote:AAPL"), None);
+    }
+}

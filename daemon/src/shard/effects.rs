@@ -1,0 +1,117 @@
+//! Carrying out what a handler asked for.
+
+use super::{
+    command::{Command, SocketKey},
+    outbox::Keep,
+    state::State,
+};
+use crate::{
+    app::handler::{BoxFuture, Effect},
+    event::{Body, EmitRequest, Event},
+    protocol::socket,
+};
+
+impl State {
+    /// Carries out effects in order. Where the client has a recovery record, acknowledgements
+    /// that follow a change of rooms wait until that change is kept.
+    pub(super) fn apply(&mut self, key: SocketKey, effects: Vec<Effect>) {
+        let mut rooms_changed = false;
+        for effect in effects {
+            if self.socket(key).is_none() {
+                return;
+            }
+            match effect {
+                Effect::Join(room) => rooms_changed |= self.join(key.index, &room),
+                Effect::Leave(room) => rooms_changed |= self.leave_and_forget(key, &room),
+                Effect::Ack {
+                    id,
+                    args,
+                    attachments,
+                } => {
+                    let ack = Ack {
+                        id,
+                        args,
+                        attachments,
+                    };
+                    self.ack(key, ack, rooms_changed);
+                }
+                Effect::Emit(event) => self.emit_to(key, &event),
+                Effect::Disconnect { close } => self.disconnect(key, close),
+                Effect::Broadcast(request) => self.broadcast(request),
+                Effect::Later(work) => self.later(key, work),
+            }
+        }
+        if rooms_changed {
+            self.keep_record(key);
+        }
+    }
+
+    fn leave_and_forget(&mut self, key: SocketKey, room: &str) -> bool {
+        if let Some(following) = self
+            .socket(key)
+            .and_then(|socket| socket.following.as_mut())
+        {
+            following.starts.remove(room);
+        }
+        self.leave(key.index, room)
+    }
+
+    fn ack(&mut self, key: SocketKey, ack: Ack, rooms_changed: bool) {
+        let Some(socket) = self.socket(key) else {
+            return;
+        };
+        let args: Vec<&str> = ack.args.iter().map(|arg| arg.get()).collect();
+        let frames = socket::encode_ack(&socket.namespace_name, ack.id, &args, &ack.attachments);
+        let connection = socket.connection;
+        match &mut socket.following {
+            Some(following) if rooms_changed || following.is_writing() => {
+                following.waiting.extend(frames);
+            }
+            _ => self.send(connection, &frames, Keep::Always),
+        }
+    }
+
+    /// Sends an event to one socket, as a live one.
+    fn emit_to(&mut self, key: SocketKey, event: &Event) {
+        let Some(socket) = self.socket(key) else {
+            return;
+        };
+        let connection = socket.connection;
+        let body = Body::new(&socket.namespace_name, event, None);
+        let frames = if socket.following.is_some() {
+            body.guarded()
+        } else {
+            body.plain()
+        };
+        self.send(connection, frames, Keep::Always);
+    }
+
+    fn broadcast(&mut self, request: EmitRequest) {
+        if self.node.emits.try_send(request).is_err() {
+            tracing::warn!("handlers emit faster than the node takes it; an emit was dropped");
+        }
+    }
+
+    fn later(&mut self, socket: SocketKey, work: BoxFuture<Vec<Effect>>) {
+        let mailbox = self.node.hub.shards[self.index].mailbox.clone();
+        self.job(Box::pin(async move {
+            let effects = work.await;
+            let _ = mailbox.send(Command::Effects { socket, effects }).await;
+        }));
+    }
+
+    /// Leaves work to the control plane; false if it has too much already.
+    pub(super) fn job(&mut self, work: crate::shard::command::Job) -> bool {
+        let taken = self.node.jobs.try_send(work).is_ok();
+        if !taken {
+            tracing::warn!("the control plane is overloaded; a client's request was dropped");
+        }
+        taken
+    }
+}
+
+struct Ack {
+    id: u64,
+    args: Vec<Box<serde_json::value::RawValue>>,
+    attachments: Vec<bytes::Bytes>,
+}

@@ -1,0 +1,389 @@
+//! PURE: what waits to be written to one connection.
+//!
+//! Frames are shared; an entry costs a reference and a slot. The bytes waiting are capped. When
+//! the cap is passed, conflated entries have already been replaced in place, volatile ones are
+//! dropped, and then the caller closes the connection as a slow reader.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    io::IoSlice,
+};
+
+use crate::protocol::frame::Frame;
+
+/// The most packets in one answer to a poll: python-engineio refuses more.
+pub(crate) const MAX_PACKETS_PER_POLL: usize = 16;
+
+/// Above this many waiting entries an outbox counts as backlogged and is searched for entries to
+/// replace; below it a linear look would cost more than it saves.
+const CONFLATE_ABOVE: usize = 4;
+
+/// How an entry may be treated when the reader is slow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// Never dropped: when it does not fit the connection is closed.
+    Always,
+    /// Dropped first.
+    Volatile,
+    /// Replaced in place by a newer entry with the same key.
+    Newest(u64),
+}
+
+/// What became of a pushed entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pushed {
+    /// It waits to be written.
+    Queued,
+    /// It took the place of an older value.
+    Replaced,
+    /// It was volatile and there was no room.
+    Dropped,
+    /// It does not fit and may not be dropped: the reader is too slow.
+    Overflow,
+}
+
+#[derive(Debug)]
+enum Item {
+    /// An Engine.IO packet.
+    Packet(Frame),
+    /// Bytes of the WebSocket layer itself: pong and close frames. Never sent by polling.
+    Control(bytes::Bytes),
+}
+
+impl Item {
+    fn bytes(&self) -> &bytes::Bytes {
+        match self {
+            Item::Packet(frame) => frame.ws(),
+            Item::Control(bytes) => bytes,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Entry {
+    item: Item,
+    /// Whether it may be dropped, decided when it was pushed.
+    keep: Keep,
+}
+
+/// The queue of one connection.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    entries: VecDeque<Entry>,
+    /// How much of the front entry has been written already.
+    offset: usize,
+    /// Bytes waiting, the written part of the front entry included.
+    bytes: usize,
+    /// Bytes of a replay, on top of the cap until the outbox has been empty once.
+    credit: usize,
+    /// Sequence number of the front entry, so that `newest` survives pops.
+    base: u64,
+    /// Where the waiting entry of each conflation key is; made only when backlogged.
+    newest: Option<HashMap<u64, u64>>,
+}
+
+impl Outbox {
+    /// Whether nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Bytes waiting.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Queues a frame under the cap of `limit` bytes (0: none).
+    pub(crate) fn push(&mut self, frame: Frame, keep: Keep, limit: usize) -> Pushed {
+        if let Keep::Newest(key) = keep
+            && self.replace(key, &frame)
+        {
+            return Pushed::Replaced;
+        }
+        if limit > 0
+            && self.bytes + frame.ws_len() > limit + self.credit
+            && !self.entries.is_empty()
+        {
+            if keep == Keep::Volatile {
+                return Pushed::Dropped;
+            }
+            self.drop_volatile();
+            if self.bytes + frame.ws_len() > limit + self.credit {
+                return Pushed::Overflow;
+            }
+        }
+        self.append(Item::Packet(frame), keep);
+        Pushed::Queued
+    }
+
+    /// Queues a frame of a replay: bounded by the history's limits, not by the outbox's.
+    pub(crate) fn push_replay(&mut self, frame: Frame) {
+        self.credit += frame.ws_len();
+        self.append(Item::Packet(frame), Keep::Always);
+    }
+
+    /// Queues bytes of the WebSocket layer itself.
+    pub(crate) fn push_control(&mut self, bytes: bytes::Bytes) {
+        self.append(Item::Control(bytes), Keep::Always);
+    }
+
+    /// The waiting bytes as slices for one vectored write; returns how many were filled.
+    pub(crate) fn slices<'a>(&'a self, into: &mut [IoSlice<'a>]) -> usize {
+        let mut offset = self.offset;
+        let mut filled = 0;
+        for (slot, entry) in into.iter_mut().zip(&self.entries) {
+            *slot = IoSlice::new(&entry.item.bytes()[offset..]);
+            offset = 0;
+            filled += 1;
+        }
+        filled
+    }
+
+    /// Forgets `written` bytes from the front.
+    pub(crate) fn advance(&mut self, mut written: usize) {
+        while written > 0 {
+            let Some(front) = self.entries.front() else {
+                break;
+            };
+            let left = front.item.bytes().len() - self.offset;
+            if written < left {
+                self.offset += written;
+                return;
+            }
+            written -= left;
+            self.pop();
+        }
+        self.shrink_if_empty();
+    }
+
+    /// Takes the packets of one poll answer, at most `payload` bytes beyond the first one. The
+    /// attachments of a packet may fall into the next answer.
+    pub(crate) fn take_poll(&mut self, payload: usize) -> Vec<Frame> {
+        let mut frames = Vec::new();
+        let mut bytes = 0;
+        while let Some(front) = self.entries.front() {
+            let len = front.item.bytes().len();
+            if frames.len() == MAX_PACKETS_PER_POLL
+                || (!frames.is_empty() && payload > 0 && bytes + len > payload)
+            {
+                break;
+            }
+            bytes += len;
+            if let Some(Item::Packet(frame)) = self.pop() {
+                frames.push(frame);
+            }
+        }
+        self.shrink_if_empty();
+        frames
+    }
+
+    /// Drops all but the entry whose writing has begun, which the peer must get whole.
+    pub(crate) fn keep_started(&mut self) {
+        self.entries.truncate(usize::from(self.offset > 0));
+        self.bytes = self
+            .entries
+            .iter()
+            .map(|entry| entry.item.bytes().len())
+            .sum();
+        self.newest = None;
+    }
+
+    fn append(&mut self, item: Item, keep: Keep) {
+        let seq = self.base + self.entries.len() as u64;
+        self.bytes += item.bytes().len();
+        self.entries.push_back(Entry { item, keep });
+        if let Keep::Newest(key) = keep {
+            if let Some(newest) = &mut self.newest {
+                newest.insert(key, seq);
+            } else if self.entries.len() > CONFLATE_ABOVE {
+                self.newest = Some(self.index());
+            }
+        }
+    }
+
+    fn index(&self) -> HashMap<u64, u64> {
+        let keyed = self
+            .entries
+            .iter()
+            .zip(self.base..)
+            .filter_map(|(entry, seq)| match entry.keep {
+                Keep::Newest(key) => Some((key, seq)),
+                Keep::Always | Keep::Volatile => None,
+            });
+        keyed.collect()
+    }
+
+    /// Puts `frame` in the place of the waiting entry of `key`, unless that one is half written.
+    fn replace(&mut self, key: u64, frame: &Frame) -> bool {
+        let Some(seq) = self
+            .newest
+            .as_ref()
+            .and_then(|newest| newest.get(&key))
+            .copied()
+        else {
+            return false;
+        };
+        let Some(at) = seq.checked_sub(self.base).map(|at| at as usize) else {
+            return false;
+        };
+        if at >= self.entries.len() || (at == 0 && self.offset > 0) {
+            return false;
+        }
+        let entry = &mut self.entries[at];
+        if entry.keep != Keep::Newest(key) {
+            return false;
+        }
+        self.bytes = self.bytes - entry.item.bytes().len() + frame.ws_len();
+        entry.item = Item::Packet(frame.clone());
+        true
+    }
+
+    fn drop_volatile(&mut self) {
+        let half_written = self.offset > 0;
+        let mut index = 0;
+        let mut freed = 0;
+        self.entries.retain(|entry| {
+            let first = index == 0;
+            index += 1;
+            let keep = entry.keep != Keep::Volatile || (first && half_written);
+            if !keep {
+                freed += entry.item.bytes().len();
+            }
+            keep
+        });
+        if freed > 0 {
+            self.bytes -= freed;
+            self.newest = self.newest.is_some().then(|| self.index());
+        }
+    }
+
+    fn pop(&mut self) -> Option<Item> {
+        let entry = self.entries.pop_front()?;
+        self.bytes -= entry.item.bytes().len();
+        self.offset = 0;
+        self.base += 1;
+        Some(entry.item)
+    }
+
+    /// Gives memory back after a backlog: idle connections are many.
+    fn shrink_if_empty(&mut self) {
+        if self.entries.is_empty() {
+            self.credit = 0;
+            self.newest = None;
+            if self.entries.capacity() > 8 {
+                self.entries = VecDeque::new();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(text: &str) -> Frame {
+        Frame::text(text)
+    }
+
+    fn texts(outbox: &mut Outbox) -> Vec<String> {
+        let mut all = Vec::new();
+        while !outbox.is_empty() {
+            for frame in outbox.take_poll(0) {
+                all.push(String::from_utf8(frame.payload().to_vec()).unwrap());
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn keeps_order_and_counts_bytes() {
+        let mut outbox = Outbox::default();
+        for text in ["4a", "4b", "4c"] {
+            assert_eq!(outbox.push(frame(text), Keep::Always, 100), Pushed::Queued);
+        }
+        assert_eq!(outbox.bytes(), 12);
+        outbox.advance(5);
+        let mut slices = [IoSlice::new(&[]); 8];
+        assert_eq!(outbox.slices(&mut slices), 2);
+        assert_eq!(&*slices[0], &frame("4b").ws()[1..]);
+        outbox.advance(7);
+        assert!(outbox.is_empty());
+        assert_eq!(outbox.bytes(), 0);
+    }
+
+    #[test]
+    fn overflow_is_told_but_one_large_frame_passes() {
+        let mut outbox = Outbox::default();
+        assert_eq!(
+            outbox.push(frame(&"x".repeat(50)), Keep::Always, 10),
+            Pushed::Queued
+        );
+        assert_eq!(outbox.push(frame("4b"), Keep::Always, 10), Pushed::Overflow);
+    }
+
+    #[test]
+    fn volatile_entries_make_room_for_others() {
+        let mut outbox = Outbox::default();
+        outbox.push(frame("4aaaa"), Keep::Volatile, 20);
+        outbox.push(frame("4bbbb"), Keep::Always, 20);
+        assert_eq!(
+            outbox.push(frame("4cccccc"), Keep::Volatile, 20),
+            Pushed::Dropped
+        );
+        assert_eq!(
+            outbox.push(frame("4dddddd"), Keep::Always, 20),
+            Pushed::Queued
+        );
+        assert_eq!(texts(&mut outbox), ["4bbbb", "4dddddd"]);
+    }
+
+    #[test]
+    fn a_newer_value_takes_the_place_of_the_older() {
+        let mut outbox = Outbox::default();
+        for n in 0..6 {
+            outbox.push(frame(&format!("4k{n}")), Keep::Newest(n), 0);
+        }
+        assert_eq!(
+            outbox.push(frame("4new"), Keep::Newest(2), 0),
+            Pushed::Replaced
+        );
+        outbox.advance(frame("4k0").ws_len() + 1);
+        assert_eq!(
+            outbox.push(frame("4late"), Keep::Newest(1), 0),
+            Pushed::Queued,
+            "a half-written entry stays"
+        );
+        assert_eq!(
+            texts(&mut outbox),
+            ["4k1", "4new", "4k3", "4k4", "4k5", "4late"]
+        );
+    }
+
+    #[test]
+    fn polls_take_at_most_sixteen_packets() {
+        let mut outbox = Outbox::default();
+        for n in 0..20 {
+            outbox.push(frame(&format!("4{n}")), Keep::Always, 0);
+        }
+        assert_eq!(outbox.take_poll(0).len(), 16);
+        assert_eq!(outbox.take_poll(0).len(), 4);
+    }
+
+    #[test]
+    fn a_replay_comes_on_top_of_the_cap() {
+        let mut outbox = Outbox::default();
+        for _ in 0..10 {
+            outbox.push_replay(frame("4replayed"));
+        }
+        assert_eq!(
+            outbox.push(frame("4live"), Keep::Always, 20),
+            Pushed::Queued
+        );
+        outbox.advance(outbox.bytes());
+        outbox.push(frame("4live"), Keep::Always, 7);
+        assert_eq!(
+            outbox.push(frame("4live"), Keep::Always, 7),
+            Pushed::Overflow
+        );
+    }
+}

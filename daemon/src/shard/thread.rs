@@ -1,0 +1,249 @@
+//! A shard's loop: commands, timers, flushes, in turns.
+//!
+//! A turn takes at most [`TURN`] commands, then flushes what became dirty: at once, unless the last
+//! flush was less than [`PACE`] ago. So a single emit leaves without delay, and a flood is joined
+//! into fewer system calls. Flushes yield between slices, so that reads are served during a
+//! fan-out to many.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    sync::{Notify, mpsc},
+    task::LocalSet,
+};
+
+use super::{
+    command::{Command, ConnectionKey, Load},
+    machine::Reason,
+    state::State,
+};
+use crate::{
+    node::{Node, now_ms},
+    transport::{serve, websocket::Detached},
+};
+
+/// Commands taken in one turn.
+const TURN: usize = 256;
+
+/// Connections flushed between two yields.
+const SLICE: usize = 32;
+
+/// The shortest time between two flushes.
+const PACE: Duration = Duration::from_millis(1);
+
+/// How long a drain waits for clients to read why they were closed.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How often the shard does its chores.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// The exit code after a defect of our own, as `sysexits.h` names it.
+const EX_SOFTWARE: i32 = 70;
+
+/// Bytes of the buffer that all reads of a shard share.
+const READ_BUFFER: usize = 64 * 1024;
+
+/// A shard on its thread. Local tasks hold it by `Rc`; no borrow outlives a poll.
+pub(crate) struct Shard {
+    pub(crate) node: Arc<Node>,
+    pub(crate) index: usize,
+    pub(crate) state: RefCell<State>,
+    /// HTTP requests that are being answered.
+    pub(crate) requests: Cell<usize>,
+    buffer: RefCell<Box<[u8]>>,
+    wake: Arc<Notify>,
+}
+
+/// Starts a shard's thread.
+pub(crate) fn spawn(
+    node: Arc<Node>,
+    index: usize,
+    mailbox: mpsc::Receiver<Command>,
+) -> std::io::Result<std::thread::JoinHandle<()>> {
+    let load = node.hub.shards[index].load.clone();
+    std::thread::Builder::new()
+        .name(format!("shard-{index}"))
+        .spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            let runtime = runtime.expect("a runtime can be made at start");
+            let shard = Rc::new(Shard::new(node, index, load));
+            let run = || LocalSet::new().block_on(&runtime, shard.run(mailbox));
+            if std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err() {
+                // Its connections are lost and their clients would wait: start anew, and soon.
+                tracing::error!(index, "a shard has panicked; the process ends");
+                std::process::exit(EX_SOFTWARE);
+            }
+        })
+}
+
+impl Shard {
+    fn new(node: Arc<Node>, index: usize, load: Arc<Load>) -> Self {
+        let wake = Arc::new(Notify::new());
+        let state = State::new(node.clone(), index, load, wake.clone());
+        Self {
+            node,
+            index,
+            state: RefCell::new(state),
+            requests: Cell::new(0),
+            buffer: RefCell::new(vec![0; READ_BUFFER].into_boxed_slice()),
+            wake,
+        }
+    }
+
+    async fn run(self: Rc<Self>, mut mailbox: mpsc::Receiver<Command>) {
+        let mut commands = Vec::with_capacity(TURN);
+        let mut flushed = Instant::now();
+        let mut sweep = Instant::now() + SWEEP;
+        loop {
+            let due = self.state.borrow_mut().tick(Instant::now());
+            let flush = self.is_dirty().then(|| flushed + PACE);
+            let until = [due, flush].into_iter().flatten().fold(sweep, Instant::min);
+            tokio::select! {
+                biased;
+                // Cancel-safe: what is not received stays in the mailbox.
+                count = mailbox.recv_many(&mut commands, TURN) => {
+                    if count == 0 {
+                        return;
+                    }
+                }
+                () = self.wake.notified() => {}
+                () = tokio::time::sleep_until(until.into()) => {}
+            }
+            for command in commands.drain(..) {
+                self.handle(command);
+            }
+            let now = Instant::now();
+            if now >= sweep {
+                self.state.borrow_mut().sweep(now, now_ms());
+                sweep = now + SWEEP;
+            }
+            if self.is_dirty() && now >= flushed + PACE {
+                self.flush().await;
+                flushed = Instant::now();
+            }
+            {
+                let mut state = self.state.borrow_mut();
+                state.report_leavers();
+                state.load.publish(&state.tally);
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn is_dirty(&self) -> bool {
+        !self.state.borrow().dirty.is_empty()
+    }
+
+    async fn flush(&self) {
+        let dirty = std::mem::take(&mut self.state.borrow_mut().dirty);
+        for slice in dirty.chunks(SLICE) {
+            {
+                let mut state = self.state.borrow_mut();
+                for key in slice {
+                    state.flush(*key);
+                }
+            }
+            if dirty.len() > SLICE {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    fn handle(self: &Rc<Self>, command: Command) {
+        let mut state = self.state.borrow_mut();
+        match command {
+            Command::Accept(stream, peer) => {
+                tokio::task::spawn_local(serve::connection(self.clone(), stream, peer));
+            }
+            Command::Adopt { sid, websocket } => {
+                drop(state);
+                self.adopt(&sid, *websocket);
+            }
+            Command::Poll { sid, reply } => state.poll(&sid, reply),
+            Command::PollGone { sid } => state.poll_gone(&sid),
+            Command::Post { sid, body, reply } => {
+                let _ = reply.send(state.post(&sid, &body));
+            }
+            Command::Emit(emit) => state.emit(&emit),
+            Command::Admitted {
+                connection,
+                namespace,
+                auth,
+                outcome,
+            } => {
+                state.admitted(connection, namespace, auth, outcome);
+            }
+            Command::Kept {
+                socket,
+                record,
+                stored,
+            } => state.kept(socket, record, stored),
+            Command::Effects { socket, effects } => state.apply(socket, effects),
+            Command::Run(question) => question(&mut state),
+            Command::Drain { spread, done } => {
+                drop(state);
+                tokio::task::spawn_local(self.clone().drain(spread, done));
+            }
+        }
+    }
+
+    /// A WebSocket for a polling connection of this shard.
+    pub(crate) fn adopt(self: &Rc<Self>, sid: &str, websocket: Detached) {
+        let adopted = self.state.borrow_mut().adopt(sid, websocket);
+        if let Some((key, id)) = adopted {
+            self.read(key, id);
+        }
+    }
+
+    /// Starts the task that reads a WebSocket.
+    pub(crate) fn read(self: &Rc<Self>, key: ConnectionKey, id: u64) {
+        let shard = self.clone();
+        tokio::task::spawn_local(std::future::poll_fn(move |cx| shard.poll_read(key, id, cx)));
+    }
+
+    fn poll_read(&self, key: ConnectionKey, id: u64, cx: &mut Context<'_>) -> Poll<()> {
+        let mut buffer = self.buffer.borrow_mut();
+        self.state
+            .borrow_mut()
+            .poll_websocket(key, id, cx, &mut buffer)
+    }
+
+    /// Closes all connections, spread over a time; tells when the last one is gone.
+    async fn drain(self: Rc<Self>, spread: Duration, done: tokio::sync::oneshot::Sender<()>) {
+        let keys = self.state.borrow().connection_keys();
+        let pause = spread.checked_div(keys.len() as u32).unwrap_or_default();
+        let started = tokio::time::Instant::now();
+        for (nth, key) in keys.into_iter().enumerate() {
+            // Timers have a resolution of a millisecond: close what is due by now.
+            let due = started + pause * nth as u32;
+            if due > tokio::time::Instant::now() + Duration::from_millis(1) {
+                tokio::time::sleep_until(due).await;
+            }
+            self.state.borrow_mut().close(key, Reason::ShuttingDown);
+        }
+        let goodbyes = {
+            let mut state = self.state.borrow_mut();
+            for key in state.connection_keys() {
+                state.close(key, Reason::ShuttingDown);
+            }
+            state.goodbyes.clone()
+        };
+        goodbyes.close();
+        let last_words = async {
+            goodbyes.wait().await;
+            while self.requests.get() > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let _ = tokio::time::timeout(LAST_WORDS, last_words).await;
+        let _ = done.send(());
+    }
+}

@@ -1,0 +1,135 @@
+//! From an HTTP request to a WebSocket on the shard that it belongs to.
+
+use std::{rc::Rc, sync::Arc};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{
+    HeaderMap, Request, Response, StatusCode,
+    body::Incoming,
+    header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE},
+    upgrade::Upgraded,
+};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use super::websocket::Detached;
+use crate::{
+    app::handler::Handshake,
+    shard::{command::Command, machine::Transport, state::Terms, thread::Shard},
+};
+
+/// Whether a request asks for a WebSocket.
+pub(crate) fn is_upgrade(headers: &HeaderMap) -> bool {
+    has_token(headers, CONNECTION.as_str(), "upgrade")
+        && has_token(headers, UPGRADE.as_str(), "websocket")
+}
+
+/// The answer that turns a connection into a WebSocket; `None` if the request is not RFC 6455's.
+pub(crate) fn accept(headers: &HeaderMap) -> Option<Response<Full<Bytes>>> {
+    /// Base64 of 16 bytes.
+    const KEY_LEN: usize = 24;
+    let key = headers
+        .get(SEC_WEBSOCKET_KEY)
+        .filter(|key| key.len() == KEY_LEN)?;
+    let version = headers.get(SEC_WEBSOCKET_VERSION)?;
+    if version != "13" {
+        return None;
+    }
+    Response::builder()
+        .status(StatusCode::SWITCHING_PROTOCOLS)
+        .header(CONNECTION, "Upgrade")
+        .header(UPGRADE, "websocket")
+        .header(SEC_WEBSOCKET_ACCEPT, derive_accept_key(key.as_bytes()))
+        .body(Full::default())
+        .ok()
+}
+
+/// What the WebSocket is for.
+pub(crate) enum Purpose {
+    /// A new connection.
+    Open {
+        raw: bool,
+        handshake: Arc<Handshake>,
+        /// On what terms its address may open it.
+        terms: Terms,
+    },
+    /// The new transport of a connection that polls.
+    Upgrade { sid: String },
+}
+
+/// Takes the stream over once the answer is written.
+pub(crate) fn take_over(shard: Rc<Shard>, request: Request<Incoming>, purpose: Purpose) {
+    tokio::task::spawn_local(async move {
+        let Ok(upgraded) = hyper::upgrade::on(request).await else {
+            return;
+        };
+        let Some(detached) = detach(upgraded) else {
+            return;
+        };
+        match purpose {
+            Purpose::Open {
+                raw,
+                handshake,
+                terms,
+            } => {
+                let opened = {
+                    let mut state = shard.state.borrow_mut();
+                    let key = state.open(Transport::WebSocket, raw, handshake, terms);
+                    state.attach(key, detached).map(|id| (key, id))
+                };
+                if let Some((key, id)) = opened {
+                    shard.read(key, id);
+                }
+            }
+            Purpose::Upgrade { sid } => upgrade(&shard, &sid, detached).await,
+        }
+    });
+}
+
+/// Carries a WebSocket to the shard of its connection.
+async fn upgrade(shard: &Rc<Shard>, sid: &str, detached: Detached) {
+    let shards = &shard.node.hub.shards;
+    match shard.node.ids.shard_of(sid, shards.len()) {
+        Some(owner) if owner == shard.index => shard.adopt(sid, detached),
+        Some(owner) => {
+            let adopt = Command::Adopt {
+                sid: sid.into(),
+                websocket: Box::new(detached),
+            };
+            let _ = shards[owner].mailbox.send(adopt).await;
+        }
+        None => {}
+    }
+}
+
+/// Gets the stream back from hyper.
+fn detach(upgraded: Upgraded) -> Option<Detached> {
+    match upgraded.downcast::<TokioIo<TcpStream>>() {
+        Ok(parts) => Some(Detached {
+            stream: parts.io.into_inner().into_std().ok()?,
+            tls: None,
+            read_ahead: parts.read_buf.into(),
+        }),
+        Err(upgraded) => {
+            let parts = upgraded.downcast::<TokioIo<TlsStream<TcpStream>>>().ok()?;
+            let (stream, tls) = parts.io.into_inner().into_inner();
+            Some(Detached {
+                stream: stream.into_std().ok()?,
+                tls: Some(Box::new(tls)),
+                read_ahead: parts.read_buf.into(),
+            })
+        }
+    }
+}
+
+fn has_token(headers: &HeaderMap, name: &str, token: &str) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|part| part.trim().eq_ignore_ascii_case(token))
+}

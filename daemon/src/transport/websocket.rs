@@ -1,0 +1,380 @@
+//! A WebSocket as a shard holds it: the stream, TLS if any, and the reading half of tungstenite.
+//!
+//! Reading goes through one buffer that all connections of a shard share, so that an idle
+//! connection keeps none. Writing goes past tungstenite: frames are encoded once for all
+//! receivers, and what tungstenite itself wants to say (pong, close) joins the same outbox.
+
+use std::{
+    io::{self, IoSlice, Read, Write},
+    pin::Pin,
+    task::{Context, Poll, Waker},
+};
+
+use rustls::ServerConnection;
+use tokio::{
+    io::{AsyncRead, ReadBuf},
+    net::TcpStream,
+};
+use tokio_tungstenite::tungstenite::{
+    self, Message,
+    protocol::{Role, WebSocketConfig, WebSocketContext},
+};
+
+use crate::{protocol::frame::close_frame, shard::outbox::Outbox};
+
+/// What tungstenite keeps for a connection between two reads: room for the part of a frame.
+const READ_BUFFER: usize = 256;
+
+/// Frames in one vectored write.
+const SLICES: usize = 64;
+
+/// A WebSocket between two shards: not registered with any runtime.
+pub(crate) struct Detached {
+    /// The TCP stream.
+    pub(crate) stream: std::net::TcpStream,
+    /// TLS state.
+    pub(crate) tls: Option<Box<ServerConnection>>,
+    /// Bytes that came with the upgrade request.
+    pub(crate) read_ahead: Vec<u8>,
+}
+
+/// A WebSocket of a shard.
+pub(crate) struct WebSocket {
+    /// Tells two WebSockets of one connection apart.
+    pub(crate) id: u64,
+    stream: TcpStream,
+    tls: Option<Box<ServerConnection>>,
+    context: WebSocketContext,
+    /// The task that reads it.
+    waker: Option<Waker>,
+    /// Whether the kernel refused to take more.
+    blocked: bool,
+    /// Whether a close frame was queued; there may be only one.
+    closing: bool,
+    /// What was decrypted and read before the upgrade; `None` once it has been looked at.
+    read_ahead: Option<Vec<u8>>,
+}
+
+/// What a look at the stream showed.
+pub(crate) enum ReadStep {
+    /// So many bytes were put into the shared buffer.
+    Bytes(usize),
+    /// Nothing was read; messages that had come before were handled.
+    Ahead,
+    /// The peer is done, or the stream broke.
+    End,
+}
+
+/// What became of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Written {
+    /// Everything is with the kernel.
+    All,
+    /// The kernel takes no more for now.
+    Blocked,
+    /// The stream broke.
+    Broken,
+}
+
+/// What the bytes held.
+pub(crate) enum Received {
+    /// A text message.
+    Text(tungstenite::Utf8Bytes),
+    /// A binary message.
+    Binary(bytes::Bytes),
+    /// The peer closes.
+    Close,
+    /// The peer broke the protocol or a limit; the close code says which.
+    Broken(u16, &'static str),
+}
+
+impl WebSocket {
+    /// Takes a stream over on this shard's runtime. `payload` is the largest message accepted.
+    pub(crate) fn attach(id: u64, detached: Detached, payload: usize) -> io::Result<Self> {
+        detached.stream.set_nonblocking(true)?;
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER)
+            .write_buffer_size(0)
+            .max_write_buffer_size(4096)
+            .max_message_size(Some(payload))
+            .max_frame_size(Some(payload));
+        Ok(Self {
+            id,
+            stream: TcpStream::from_std(detached.stream)?,
+            tls: detached.tls,
+            context: WebSocketContext::new(Role::Server, Some(config)),
+            waker: None,
+            blocked: false,
+            closing: false,
+            read_ahead: Some(detached.read_ahead),
+        })
+    }
+
+    /// Whether the kernel refused to take more.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.blocked
+    }
+
+    /// Queues a close frame, unless one was queued before.
+    pub(crate) fn close(&mut self, outbox: &mut Outbox, code: u16, reason: &str) {
+        if !std::mem::replace(&mut self.closing, true) {
+            outbox.push_control(close_frame(code, reason));
+        }
+    }
+
+    /// The peer has closed and tungstenite has answered it.
+    pub(crate) fn closed_by_peer(&mut self) {
+        self.closing = true;
+    }
+
+    /// Wakes the task that reads, so that it sees what changed.
+    pub(crate) fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Whether a blocked stream takes bytes again. Remembers the task to wake.
+    pub(crate) fn poll_unblocked(&mut self, cx: &mut Context<'_>) -> bool {
+        if !self
+            .waker
+            .as_ref()
+            .is_some_and(|waker| waker.will_wake(cx.waker()))
+        {
+            self.waker = Some(cx.waker().clone());
+        }
+        if self.blocked && self.stream.poll_write_ready(cx).is_ready() {
+            self.blocked = false;
+            return true;
+        }
+        false
+    }
+
+    /// Reads into the shared buffer.
+    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<ReadStep> {
+        let mut buffer = ReadBuf::new(into);
+        match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                Poll::Ready(ReadStep::Bytes(buffer.filled().len()))
+            }
+            Poll::Ready(_) => Poll::Ready(ReadStep::End),
+        }
+    }
+
+    /// Makes messages of what came along with the upgrade request; false if that is done.
+    pub(crate) fn take_ahead(&mut self, outbox: &mut Outbox, out: &mut Vec<Received>) -> bool {
+        let Some(mut ahead) = self.read_ahead.take() else {
+            return false;
+        };
+        if let Some(tls) = &mut self.tls {
+            // What is not decrypted yet follows with the next read.
+            let _ = tls.reader().read_to_end(&mut ahead);
+        }
+        if !ahead.is_empty() {
+            decode(&mut self.context, &ahead, outbox, out);
+        }
+        !out.is_empty()
+    }
+
+    /// Makes messages of bytes that were read. What must be answered at the WebSocket level goes
+    /// into `outbox`.
+    pub(crate) fn receive(&mut self, bytes: &[u8], outbox: &mut Outbox, out: &mut Vec<Received>) {
+        let Some(tls) = &mut self.tls else {
+            return decode(&mut self.context, bytes, outbox, out);
+        };
+        let mut cipher = bytes;
+        while !cipher.is_empty() {
+            let read = tls.read_tls(&mut cipher);
+            if read.is_err() || tls.process_new_packets().is_err() {
+                out.push(Received::Broken(1002, "tls"));
+                return;
+            }
+            let mut plain = [0; 4096];
+            loop {
+                match tls.reader().read(&mut plain) {
+                    Ok(0) => {
+                        out.push(Received::Close);
+                        return;
+                    }
+                    Ok(len) => decode(&mut self.context, &plain[..len], outbox, out),
+                    Err(_) => break,
+                }
+            }
+        }
+    }
+
+    /// Writes what waits until it is gone or the kernel refuses.
+    pub(crate) fn write(&mut self, outbox: &mut Outbox) -> Written {
+        let result = if self.tls.is_some() {
+            self.write_encrypted(outbox)
+        } else {
+            self.write_plain(outbox)
+        };
+        match result {
+            Ok(()) => Written::All,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.blocked = true;
+                self.wake();
+                Written::Blocked
+            }
+            Err(_) => Written::Broken,
+        }
+    }
+
+    fn write_plain(&mut self, outbox: &mut Outbox) -> io::Result<()> {
+        while !outbox.is_empty() {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let filled = outbox.slices(&mut slices);
+            let written = if filled == 1 {
+                self.stream.try_write(&slices[0])?
+            } else {
+                self.stream.try_write_vectored(&slices[..filled])?
+            };
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            outbox.advance(written);
+        }
+        Ok(())
+    }
+
+    fn write_encrypted(&mut self, outbox: &mut Outbox) -> io::Result<()> {
+        let Some(tls) = &mut self.tls else {
+            return Ok(());
+        };
+        loop {
+            while tls.wants_write() {
+                tls.write_tls(&mut Kernel(&self.stream))?;
+            }
+            if outbox.is_empty() {
+                return Ok(());
+            }
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let filled = outbox.slices(&mut slices);
+            let taken = tls.writer().write_vectored(&slices[..filled])?;
+            outbox.advance(taken);
+        }
+    }
+
+    /// Says goodbye: the rest of the outbox, the end of the stream, then waits for the peer's end.
+    /// A stream closed with bytes unread would be reset and the last words lost.
+    pub(crate) async fn finish(mut self, mut outbox: Outbox) {
+        while self.write(&mut outbox) == Written::Blocked {
+            self.blocked = false;
+            if self.stream.writable().await.is_err() {
+                return;
+            }
+        }
+        if let Some(tls) = &mut self.tls {
+            tls.send_close_notify();
+            let _ = tls.write_tls(&mut Kernel(&self.stream));
+        }
+        let shutdown = socket2::SockRef::from(&self.stream).shutdown(std::net::Shutdown::Write);
+        if shutdown.is_err() {
+            return;
+        }
+        let mut rest = [0; 1024];
+        loop {
+            if self.stream.readable().await.is_err() {
+                return;
+            }
+            match self.stream.try_read(&mut rest) {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+/// The non-blocking stream as rustls writes to it.
+struct Kernel<'a>(&'a TcpStream);
+
+impl Write for Kernel<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.try_write(bytes)
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.0.try_write_vectored(slices)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Bytes that were read, as tungstenite takes them, and the place where its answers go.
+struct Feed<'a> {
+    unread: &'a [u8],
+    answers: Vec<u8>,
+}
+
+impl Read for Feed<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.unread.is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.unread.read(into)
+    }
+}
+
+impl Write for Feed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.answers.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn decode(
+    context: &mut WebSocketContext,
+    bytes: &[u8],
+    outbox: &mut Outbox,
+    out: &mut Vec<Received>,
+) {
+    let mut feed = Feed {
+        unread: bytes,
+        answers: Vec::new(),
+    };
+    loop {
+        match context.read(&mut feed) {
+            Ok(Message::Text(text)) => out.push(Received::Text(text)),
+            Ok(Message::Binary(bytes)) => out.push(Received::Binary(bytes)),
+            Ok(Message::Ping(_)) => {
+                // The pong is written by the flush; a failed one shows at the next read.
+                let _ = context.flush(&mut feed);
+            }
+            Ok(Message::Pong(_) | Message::Frame(_)) => {}
+            Ok(Message::Close(_)) => {
+                let _ = context.flush(&mut feed);
+                out.push(Received::Close);
+                break;
+            }
+            Err(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                break;
+            }
+            Err(error) => {
+                out.push(broken(&error));
+                break;
+            }
+        }
+    }
+    if !feed.answers.is_empty() {
+        outbox.push_control(feed.answers.into());
+    }
+}
+
+fn broken(error: &tungstenite::Error) -> Received {
+    match error {
+        tungstenite::Error::Capacity(_) => Received::Broken(1009, "message too big"),
+        tungstenite::Error::Utf8(_) => Received::Broken(1007, "text is not UTF-8"),
+        tungstenite::Error::Protocol(_) => Received::Broken(1002, "protocol error"),
+        _ => Received::Close,
+    }
+}
