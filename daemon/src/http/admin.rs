@@ -1,0 +1,22 @@
+//! The admin socket's routes: users, sessions and keys, for whoever may write to the socket. What
+//! they are is said by [`crate::cli::admin`], whose command line speaks them.
+
+use hyper::StatusCode;
+
+use super::private::{Answer, Api, sessions};
+use crate::{
+    cli::admin::{Reply, respond},
+    node::now_ms,
+};
+
+/// Answers a request on the admin socket; `path` may have a query.
+pub(super) async fn answer(api: &Api, method: &str, path: &str, body: &[u8]) -> Answer {
+    let Reply {
+        status,
+        body,
+        ended,
+    } = respond(&api.accounts, method, path, body, now_ms()).await;
+    sessions::end_sockets(&api.node, ended).await;
+    let status = StatusCode::from_u16(status).expect("replies name statuses");
+    Answer::new(status, body.to_string())
+}

@@ -1,0 +1,229 @@
+//! The private listener: the HTTP API for backends and operators, health and metrics; and the admin
+//! socket, through which the command line reaches a running daemon.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | `routes` | every route, in one table |
+//! | `fields`, `query` | PURE: what a request brings, each complaint naming its field |
+//! | `command` | PURE: an emit's JSON → what is to be sent |
+//! | `emit`, `stream` | one, many, and as many as the caller likes |
+//! | `body`, `lines` | a body as a whole, and as lines |
+//! | `repeats` | idempotency keys |
+//! | `typed` | emits of the trading profile |
+//! | `sessions`, `look`, `act` | sessions; rooms, sockets and users; acts on them |
+//! | `status` | detailed health, metrics |
+//! | `answer`, `refusal` | what goes back |
+
+mod act;
+mod answer;
+mod body;
+mod command;
+mod emit;
+mod fields;
+mod lines;
+mod listen;
+mod look;
+mod query;
+mod refusal;
+mod repeats;
+mod routes;
+pub(crate) mod sessions;
+mod status;
+mod stream;
+mod typed;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use hyper::{HeaderMap, Request, body::Incoming, header::AUTHORIZATION, http::request::Parts};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    app::{
+        accounts::Accounts,
+        keys::{Caller, KeyRefusal, Scope},
+    },
+    config::{Channel, Config},
+    node::{Node, now_ms},
+};
+pub(super) use answer::Answer;
+use answer::Response;
+use refusal::Refusal;
+use repeats::Repeats;
+use routes::{Call, Params, Route};
+use status::Counts;
+
+/// The served description of the API, OpenAPI 3.1.
+const DESCRIPTION: &str = include_str!("private/openapi.json");
+
+/// What the API works on.
+pub(crate) struct Api {
+    pub(super) node: Arc<Node>,
+    pub(super) accounts: Accounts,
+    /// The channels, whose rooms typed emits go to.
+    channels: BTreeMap<String, Channel>,
+    /// Bytes in a body, or in a line of a stream.
+    body_limit: usize,
+    /// Emits that carried an idempotency key.
+    repeats: Repeats,
+    /// What was asked and how it went.
+    counts: Counts,
+}
+
+impl Api {
+    /// The API of a node.
+    pub(crate) fn new(node: Arc<Node>, accounts: Accounts, config: &Config) -> Self {
+        Self {
+            node,
+            accounts,
+            channels: config.channels.clone(),
+            body_limit: config.limits.api_body,
+            repeats: Repeats::default(),
+            counts: Counts::default(),
+        }
+    }
+}
+
+/// Answers a request on the private listener.
+async fn answer(
+    api: Arc<Api>,
+    request: Request<Incoming>,
+    shutdown: CancellationToken,
+) -> Response {
+    let (head, mut body) = request.into_parts();
+    let answered = match admit(&api, &head).await {
+        Ok((route, params)) => handle(api.clone(), route, params, head, body, shutdown).await,
+        Err(refusal) => {
+            body::discard(&head.headers, &mut body).await;
+            Err(refusal)
+        }
+    };
+    let response = answered.unwrap_or_else(|refusal| refusal.response());
+    api.counts.request(response.status());
+    response
+}
+
+/// The route of a request whose key allows it.
+async fn admit(api: &Api, head: &Parts) -> Result<(&'static Route, Params), Refusal> {
+    let (route, params) = routes::find(head.method.as_str(), head.uri.path())?;
+    if let Some(scope) = route.scope {
+        authorize(api, scope, &head.headers).await?;
+    }
+    Ok((route, params))
+}
+
+async fn handle(
+    api: Arc<Api>,
+    route: &'static Route,
+    params: Params,
+    head: Parts,
+    body: Incoming,
+    shutdown: CancellationToken,
+) -> Result<Response, Refusal> {
+    if route.call == Call::EmitStream {
+        no_query(head.uri.query())?;
+        let (out, lines) = mpsc::channel(stream::PIECES);
+        tokio::spawn(stream::run(api, head.headers, body, out, shutdown));
+        return Ok(answer::stream(lines));
+    }
+    let body = body::read(&head.headers, body, api.body_limit).await?;
+    let query = head.uri.query().map(str::to_owned);
+    // A task of its own: what has begun is finished, whether or not the caller waits for it.
+    let work = tokio::spawn(async move { perform(&api, route.call, params, query, body).await });
+    work.await.unwrap_or_else(|_| Err(Refusal::internal()))
+}
+
+/// Whether the key of a request has a scope.
+async fn authorize(api: &Api, scope: Scope, headers: &HeaderMap) -> Result<(), Refusal> {
+    Ok(caller(api, headers).await?.require(scope)?)
+}
+
+/// Whose key a request carries.
+async fn caller(api: &Api, headers: &HeaderMap) -> Result<Caller, KeyRefusal> {
+    let header = headers
+        .get(AUTHORIZATION)
+        .and_then(|header| header.to_str().ok());
+    let token = header.and_then(bearer).ok_or(KeyRefusal::Unauthorized)?;
+    api.accounts.keys().verify(token, now_ms()).await
+}
+
+/// The token of `Bearer TOKEN` (RFC 6750); the scheme's case does not matter.
+fn bearer(header: &str) -> Option<&str> {
+    let (scheme, token) = header.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// Does what is asked for at a route.
+async fn perform(
+    api: &Arc<Api>,
+    call: Call,
+    params: Params,
+    query: Option<String>,
+    body: Bytes,
+) -> Result<Response, Refusal> {
+    let query = query.as_deref();
+    if !matches!(call, Call::Rooms | Call::Room | Call::Sockets | Call::User) {
+        no_query(query)?;
+    }
+    let param = |index: usize| params.get(index).map(String::as_str).unwrap_or_default();
+    let answer = match call {
+        Call::Health => {
+            return Ok(crate::http::health::answer(&api.node).map(http_body_util::Either::Left));
+        }
+        Call::Metrics => {
+            return Ok(status::metrics(api).await.response_as(status::METRICS_TYPE));
+        }
+        Call::Detailed => status::detailed(api).await,
+        Call::Description => Ok(Answer::new(hyper::StatusCode::OK, DESCRIPTION)),
+        Call::EmitOne => emit::one(api, &body).await,
+        Call::EmitBatch => emit::batch(api, &body).await,
+        Call::EmitStream => unreachable!("a stream has no whole body"),
+        Call::Portfolio => {
+            typed::to_user(api, "portfolio", "portfolio:updated", param(0), &body).await
+        }
+        Call::TradeExecuted => {
+            typed::to_user(api, "trades", "trade:executed", param(0), &body).await
+        }
+        Call::TradeFailed => typed::to_user(api, "trades", "trade:failed", param(0), &body).await,
+        Call::Quote => typed::quote(api, param(0), &body).await,
+        Call::UserQuote => typed::quote_to_user(api, param(0), param(1), &body).await,
+        Call::CreateSession => sessions::create(api, &body).await,
+        Call::Session => sessions::show(api, param(0)).await,
+        Call::DeleteSession => sessions::delete(api, param(0)).await,
+        Call::DeleteSessions => sessions::delete_all(api, param(0)).await,
+        Call::Rooms => look::rooms(api, query).await,
+        Call::Room => look::room(api, param(0), query).await,
+        Call::Join => act::join(api, param(0), &body).await,
+        Call::Leave => act::leave(api, param(0), &body).await,
+        Call::Sockets => look::sockets(api, query).await,
+        Call::Socket => look::socket(api, param(0)).await,
+        Call::DisconnectSocket => act::disconnect_socket(api, param(0), &body).await,
+        Call::User => look::user(api, param(0), query).await,
+        Call::DisconnectUser => act::disconnect_user(api, param(0), &body).await,
+    };
+    answer.map(Answer::response)
+}
+
+/// Refuses parameters where there are none to give.
+fn no_query(query: Option<&str>) -> Result<(), Refusal> {
+    query::Query::parse(query, &[]).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_come_after_the_scheme() {
+        for (header, token) in [
+            ("Bearer tk_a_b", Some("tk_a_b")),
+            ("bearer  tk", Some("tk")),
+            ("Basic dTpw", None),
+            ("Bearer", None),
+            ("tk_a_b", None),
+        ] {
+            assert_eq!(bearer(header), token);
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Rooms, sockets and users as they are now.
+
+use serde_json::{Value, json};
+
+use super::{
+    Api,
+    answer::Answer,
+    emit::Outcome,
+    query::{Page, Query},
+    refusal::Refusal,
+};
+use crate::hub::query::{SocketInfo, Target};
+
+/// The rooms of a namespace.
+pub(super) async fn rooms(api: &Api, query: Option<&str>) -> Outcome {
+    let query = Query::parse(query, &["limit", "after", "namespace"])?;
+    let page = query.page()?;
+    let rooms = api.node.hub().rooms(&namespace(&query)).await;
+    let show = |(room, sockets): &(_, usize)| json!({ "room": room, "sockets": sockets });
+    let (rooms, next) = page.cut(rooms.into_iter(), |(room, _)| room, show);
+    Ok(Answer::ok(&json!({ "rooms": rooms, "next": next })))
+}
+
+/// The sockets in a room.
+pub(super) async fn room(api: &Api, room: &str, query: Option<&str>) -> Outcome {
+    let query = Query::parse(query, &["limit", "after", "namespace"])?;
+    let page = query.page()?;
+    let namespace = namespace(&query);
+    let target = Target {
+        namespace: Some(namespace.clone()),
+        rooms: vec![room.to_owned()],
+        ..Target::default()
+    };
+    let (count, sockets, next) = sockets_page(api, target, &page).await;
+    Ok(Answer::ok(&json!({
+        "room": room, "namespace": namespace, "count": count, "sockets": sockets, "next": next,
+    })))
+}
+
+/// All sockets, or those of a namespace.
+pub(super) async fn sockets(api: &Api, query: Option<&str>) -> Outcome {
+    let query = Query::parse(query, &["limit", "after", "namespace"])?;
+    let page = query.page()?;
+    let target = Target {
+        namespace: query.value("namespace"),
+        ..Target::all()
+    };
+    let (count, sockets, next) = sockets_page(api, target, &page).await;
+    let body = json!({ "count": count, "sockets": sockets, "next": next });
+    Ok(Answer::ok(&body))
+}
+
+/// One socket.
+pub(super) async fn socket(api: &Api, id: &str) -> Outcome {
+    let found = api.node.hub().sockets(Target::socket(id)).await;
+    // A room may have the id's form; only the socket itself is meant.
+    let found = found.iter().find(|socket| *socket.id == *id);
+    let found = found.ok_or_else(|| Refusal::not_found("there is no such socket"))?;
+    Ok(Answer::ok(&view(found)))
+}
+
+/// A user and its sockets.
+pub(super) async fn user(api: &Api, user: &str, query: Option<&str>) -> Outcome {
+    let query = Query::parse(query, &["limit", "after", "namespace"])?;
+    let page = query.page()?;
+    let target = Target {
+        namespace: query.value("namespace"),
+        ..Target::user(user)
+    };
+    let (count, sockets, next) = sockets_page(api, target, &page).await;
+    Ok(Answer::ok(&json!({
+        "userId": user, "connected": count > 0, "count": count, "sockets": sockets, "next": next,
+    })))
+}
+
+fn namespace(query: &Query) -> String {
+    query.value("namespace").unwrap_or_else(|| "/".to_owned())
+}
+
+/// How many sockets there are, the page, and where the next one begins.
+async fn sockets_page(api: &Api, target: Target, page: &Page) -> (usize, Vec<Value>, Value) {
+    let (after, limit) = (page.after.clone(), page.limit);
+    // One more tells whether there is another page.
+    let (count, found) = api.node.hub().sockets_page(target, after, limit + 1).await;
+    let (sockets, next) = page.cut(found.iter(), |socket| &socket.id, |socket| view(socket));
+    (count, sockets, next)
+}
+
+fn view(socket: &SocketInfo) -> Value {
+    json!({
+        "id": socket.id,
+        "namespace": socket.namespace,
+        "userId": socket.user,
+        "rooms": socket.rooms,
+        "transport": socket.transport,
+        "recovered": socket.recovered,
+        "ip": socket.ip,
+    })
+}
