@@ -1,0 +1,302 @@
+//! A process's life: logs, runtime, listeners, signals, drain.
+
+use std::{io::Write, net::SocketAddr, process::ExitCode, sync::Arc};
+
+use tokio::{
+    net::{TcpListener, UnixListener},
+    signal::unix::{Signal, SignalKind, signal},
+};
+
+use crate::{
+    app::{
+        accounts::{AccountOptions, Accounts},
+        auth::Authenticator,
+        channels::Channels,
+    },
+    config::{AuthMode, Config, LogFormat},
+    demo,
+    gateway::{self, Application, Extras, Gateway, Ground, StartError},
+    http::{client_files::ClientFiles, login::Login, private::Api, site::Site},
+};
+
+/// Threads of the control plane: HTTP API, storage calls, housekeeping.
+const CONTROL_THREADS: usize = 2;
+
+/// Runs a node until it is told to stop.
+pub fn serve(config: Config) -> ExitCode {
+    run(config, false)
+}
+
+/// Runs a node with a simulated market, two users and a page.
+pub fn demo(config: Config) -> ExitCode {
+    run(config, true)
+}
+
+fn run(config: Config, demo: bool) -> ExitCode {
+    start_log(&config, demo);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(CONTROL_THREADS)
+        .thread_name("control")
+        .enable_all()
+        .build();
+    let outcome = match runtime {
+        Ok(runtime) => {
+            let outcome = runtime.block_on(live(config, demo));
+            // Nothing that matters is left; what blocks shall not hold up the exit.
+            runtime.shutdown_background();
+            outcome
+        }
+        Err(error) => Err(StartError::Thread(error)),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            let code = error.exit_code();
+            tracing::error!("{error}");
+            // The log may be filtered or in JSON; whoever started it shall see why it ended.
+            let _ = writeln!(std::io::stderr(), "tidings: {error}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// Builds, serves, drains; true if nothing was cut.
+async fn live(config: Config, demo: bool) -> Result<bool, StartError> {
+    let mut stop = StopSignals::new().map_err(StartError::Thread)?;
+    std::fs::create_dir_all(&config.node.data_dir).map_err(|source| StartError::Folder {
+        folder: config.node.data_dir.clone(),
+        source,
+    })?;
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
+    let mut accounts = None;
+    let gateway = gateway::build(&config, Extras::default(), async |ground| {
+        let (opened, application) = application(&config, ground, demo).await?;
+        accounts = Some(opened);
+        Ok(application)
+    })
+    .await?;
+    let accounts = accounts.expect("a built gateway has opened its accounts");
+    let bound = bind(&config, &gateway).await?;
+    let api = Arc::new(Api::new(gateway.node().clone(), accounts.clone(), &config));
+    if demo {
+        demo::start(&gateway, &accounts)
+            .await
+            .map_err(StartError::Application)?;
+    }
+    let addresses = bound.addresses;
+    bound.serve(&gateway, &api);
+    gateway.ready();
+    tell_ready(&config, &addresses, demo)?;
+    stop.first().await;
+    tracing::info!(deadline = ?config.drain.deadline, "draining");
+    notify(&[sd_notify::NotifyState::Stopping]);
+    tokio::select! {
+        drained = gateway.drain() => {
+            match drained.is_clean() {
+                true => tracing::info!("drained; nothing was cut"),
+                false => tracing::error!(?drained, "not everything could be finished"),
+            }
+            Ok(drained.is_clean())
+        }
+        () = stop.again() => {
+            tracing::error!("told to stop a second time: leaving at once");
+            Ok(false)
+        }
+    }
+}
+
+/// The handler and public routes of the daemon.
+async fn application(
+    config: &Config,
+    ground: Ground,
+    demo: bool,
+) -> Result<(Accounts, Application), String> {
+    let options = AccountOptions {
+        session_ttl: config.auth.session_ttl,
+        cookie_secrets: config
+            .auth
+            .secrets
+            .iter()
+            .map(|s| s.expose().to_owned())
+            .collect(),
+        api_key: config
+            .auth
+            .api_key
+            .as_ref()
+            .map(|key| key.expose().to_owned()),
+    };
+    let Ground { store, limits } = ground;
+    let accounts = Accounts::open(store.clone(), options)
+        .await
+        .map_err(|error| error.to_string())?;
+    let authenticator = match config.auth.mode {
+        AuthMode::None => Authenticator::open(),
+        AuthMode::Session => Authenticator::sessions(
+            store,
+            config.auth.cookie.clone(),
+            accounts.keyring().clone(),
+        ),
+    };
+    let handler = Channels::new(
+        config
+            .namespaces
+            .iter()
+            .map(|namespace| namespace.name.clone()),
+        config.channels.clone(),
+        authenticator,
+        limits.clone(),
+        !config.recovery.window.is_zero(),
+    );
+    let client = match &config.listen.client_dir {
+        Some(folder) => ClientFiles::load(folder, &config.listen.path)
+            .map_err(|error| format!("listen.client_dir = {folder:?}: {error}"))?,
+        None => ClientFiles::default(),
+    };
+    let login = Login::new(accounts.clone(), limits, config.auth.cookie.clone());
+    let routes = Site {
+        login,
+        client,
+        page: demo,
+    };
+    Ok((
+        accounts,
+        Application {
+            handler: Arc::new(handler),
+            routes: Arc::new(routes),
+        },
+    ))
+}
+
+/// Where a node listens.
+#[derive(Clone, Copy, Debug)]
+struct Addresses {
+    public: SocketAddr,
+    private: SocketAddr,
+}
+
+/// Everything that listens, bound before the node is ready.
+struct Bound {
+    public: TcpListener,
+    private: TcpListener,
+    admin: UnixListener,
+    tls: Option<tokio_rustls::TlsAcceptor>,
+    addresses: Addresses,
+}
+
+async fn bind(config: &Config, _gateway: &Gateway) -> Result<Bound, StartError> {
+    let public = gateway::bind("listen.public", config.listen.public).await?;
+    let private = gateway::bind("listen.private", config.listen.private).await?;
+    let admin = bind_admin(config)?;
+    let address = |listener: &TcpListener, fallback| listener.local_addr().unwrap_or(fallback);
+    let addresses = Addresses {
+        public: address(&public, config.listen.public),
+        private: address(&private, config.listen.private),
+    };
+    let tls = match config.private_uses_tls() {
+        true => crate::http::tls::acceptor(config.tls.as_ref())?,
+        false => None,
+    };
+    Ok(Bound {
+        public,
+        private,
+        admin,
+        tls,
+        addresses,
+    })
+}
+
+/// The admin socket: whoever may open the data folder's socket may administer the node.
+fn bind_admin(config: &Config) -> Result<UnixListener, StartError> {
+    use std::os::unix::fs::PermissionsExt;
+    let path = config.node.admin_socket();
+    let error = |source| StartError::AdminSocket {
+        path: path.clone(),
+        source,
+    };
+    // The store's lock says that no other daemon serves this folder: the file is a leftover.
+    match std::fs::remove_file(&path) {
+        Err(gone) if gone.kind() != std::io::ErrorKind::NotFound => return Err(error(gone)),
+        _ => {}
+    }
+    let listener = UnixListener::bind(&path).map_err(error)?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).map_err(error)?;
+    Ok(listener)
+}
+
+impl Bound {
+    fn serve(self, gateway: &Gateway, api: &Arc<Api>) {
+        gateway.accept(self.public);
+        gateway.track(api.clone().serve(self.private, self.tls, gateway.closing()));
+        gateway.track(api.clone().serve_admin(self.admin, gateway.closing()));
+    }
+}
+
+/// SIGTERM and SIGINT.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn first(&mut self) {
+        // Both are cancel-safe.
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    async fn again(&mut self) {
+        self.first().await;
+    }
+}
+
+/// Says where the node listens: to the log, to systemd, and in the data folder.
+fn tell_ready(config: &Config, addresses: &Addresses, demo: bool) -> Result<(), StartError> {
+    let Addresses { public, private } = *addresses;
+    let folder = &config.node.data_dir;
+    gateway::announce(folder, public, Some(private)).map_err(|source| StartError::Folder {
+        folder: folder.clone(),
+        source,
+    })?;
+    let files = gateway::file_limit();
+    tracing::info!(%public, %private, files, version = env!("CARGO_PKG_VERSION"), "ready");
+    if demo {
+        demo::greet(public, private, folder);
+    }
+    notify(&[sd_notify::NotifyState::Ready]);
+    Ok(())
+}
+
+fn notify(states: &[sd_notify::NotifyState<'_>]) {
+    // Without systemd there is nobody to tell.
+    let _ = sd_notify::notify(states);
+}
+
+/// Sets the log up: standard error, filtered as configured.
+fn start_log(config: &Config, demo: bool) {
+    use tracing_subscriber::{EnvFilter, fmt};
+    let level = if demo && config.log.level == "info" {
+        "warn"
+    } else {
+        &config.log.level
+    };
+    let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = match config.log.format {
+        LogFormat::Text => log.with_ansi(false).try_init(),
+        LogFormat::Json => log.json().try_init(),
+    };
+    // A test may have set up its own.
+    drop(started);
+}
