@@ -1,0 +1,58 @@
+//! The harness of the behaviour tests: real processes, real sockets, real clients.
+//!
+//! | module | for |
+//! |---|---|
+//! | [`node`] | a Tidings daemon: configure, start, restart, kill, read its log |
+//! | [`conformance`] | the conformance server, or the reference implementation in its place |
+//! | [`process`] | a child process whose output is kept and whose death is noticed |
+//! | [`raw_http`] | HTTP/1.1 as bytes on a TCP stream |
+//! | [`engine_ws`], [`engine_polling`] | Engine.IO packets over either transport, nothing hidden |
+//! | [`sio`] | a small Socket.IO client that answers pings by itself |
+//! | [`script`] | JavaScript and Python clients |
+//! | [`tls`] | a certificate authority for one test |
+//!
+//! Everything that waits does so under a deadline, and fails by panicking with what it saw: a
+//! test reads as what should happen. A process that dies by itself fails the test that started it.
+
+pub mod conformance;
+pub mod engine_polling;
+pub mod engine_ws;
+pub mod node;
+pub mod process;
+pub mod raw_http;
+pub mod script;
+pub mod sio;
+pub mod tls;
+
+pub use conformance::{Conformance, Profile};
+pub use engine_polling::EnginePolling;
+pub use engine_ws::{EngineWs, Incoming};
+pub use node::{Node, RunningNode, SessionCreds};
+pub use raw_http::RawHttp;
+pub use script::Script;
+pub use sio::{SioClient, SioEvent};
+pub use tls::Certificate;
+
+use std::time::Duration;
+
+/// How long anything that should happen at once may take; generous, as tests share the machine.
+pub const PATIENCE: Duration = Duration::from_secs(15);
+
+/// How long a test watches for something that must not happen.
+pub const SILENCE: Duration = Duration::from_millis(300);
+
+/// Awaits `condition` becoming true, asking every 20 ms; panics with `what` after [`PATIENCE`].
+pub async fn eventually<F, R>(what: &str, mut condition: F)
+where
+    F: FnMut() -> R,
+    R: Future<Output = bool>,
+{
+    let begun = std::time::Instant::now();
+    while !condition().await {
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "not so within {PATIENCE:?}: {what}"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
