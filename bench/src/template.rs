@@ -1,0 +1,205 @@
+//! Text with places that are filled in for each client or each emit.
+
+use std::{borrow::Cow, fs, io, str::FromStr};
+
+use thiserror::Error;
+
+/// What a template's places stand for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Values {
+    /// `{n}`: the number of the client, from 0.
+    pub client: usize,
+    /// `{seq}`: the number of the emit, from 0.
+    pub sequence: u64,
+    /// `{now}`: nanoseconds of [`crate::clock::now`].
+    pub now: u64,
+}
+
+/// A text taken apart at `{n}`, `{seq}` and `{now}`; every other brace is literal, so JSON can be
+/// written as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template(Vec<Part>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Literal(String),
+    Client,
+    Sequence,
+    Now,
+}
+
+const PLACES: [(&str, Part); 3] = [
+    ("{n}", Part::Client),
+    ("{seq}", Part::Sequence),
+    ("{now}", Part::Now),
+];
+
+impl Template {
+    /// Takes a text apart. Every text is legal.
+    pub fn parse(text: &str) -> Self {
+        let mut parts = Vec::new();
+        let mut rest = text;
+        while let Some((at, place, part)) = first_place(rest) {
+            parts.push(Part::Literal(rest[..at].to_owned()));
+            parts.push(part);
+            rest = &rest[at + place.len()..];
+        }
+        parts.push(Part::Literal(rest.to_owned()));
+        parts.retain(|part| !matches!(part, Part::Literal(text) if text.is_empty()));
+        Self(parts)
+    }
+
+    /// Whether `{now}` is in it, and so latency can be told.
+    pub fn is_stamped(&self) -> bool {
+        self.0.contains(&Part::Now)
+    }
+
+    /// Appends the text with its places filled in.
+    pub fn render(&self, values: Values, out: &mut String) {
+        use std::fmt::Write as _;
+        for part in &self.0 {
+            // Writing to a String cannot fail.
+            let _ = match part {
+                Part::Literal(text) => out.write_str(text),
+                Part::Client => write!(out, "{}", values.client),
+                Part::Sequence => write!(out, "{}", values.sequence),
+                Part::Now => write!(out, "{}", values.now),
+            };
+        }
+    }
+}
+
+fn first_place(text: &str) -> Option<(usize, &'static str, Part)> {
+    PLACES
+        .iter()
+        .filter_map(|(place, part)| Some((text.find(place)?, *place, part.clone())))
+        .min_by_key(|(at, ..)| *at)
+}
+
+/// A text per client: one template for all, or a file with a line for each.
+#[derive(Clone, Debug)]
+pub enum PerClient {
+    /// `{n}` is the client's number.
+    Template(Template),
+    /// Line `n` is for client `n`.
+    Lines(Vec<String>),
+}
+
+/// The argument of an option that takes a text per client cannot be used.
+#[derive(Debug, Error)]
+pub enum PerClientError {
+    /// The file behind `@` cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file that was named.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// There are more clients than lines.
+    #[error("the file has {lines} lines, {clients} clients need one each")]
+    TooFew {
+        /// Lines that there are.
+        lines: usize,
+        /// Lines that are needed.
+        clients: usize,
+    },
+}
+
+impl FromStr for PerClient {
+    type Err = PerClientError;
+
+    /// `@path` names a file; anything else is a template.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let Some(path) = text.strip_prefix('@') else {
+            return Ok(Self::Template(Template::parse(text)));
+        };
+        let content = fs::read_to_string(path).map_err(|source| PerClientError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(Self::Lines(content.lines().map(str::to_owned).collect()))
+    }
+}
+
+impl PerClient {
+    /// Refuses a file that is too short for `clients`.
+    pub fn check(&self, clients: usize) -> Result<(), PerClientError> {
+        match self {
+            Self::Lines(lines) if lines.len() < clients => Err(PerClientError::TooFew {
+                lines: lines.len(),
+                clients,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The text of client `n`; empty past the end of a file that was not checked.
+    pub fn text(&self, n: usize) -> Cow<'_, str> {
+        match self {
+            Self::Template(template) => {
+                let mut text = String::new();
+                template.render(
+                    Values {
+                        client: n,
+                        ..Values::default()
+                    },
+                    &mut text,
+                );
+                Cow::Owned(text)
+            }
+            Self::Lines(lines) => Cow::Borrowed(lines.get(n).map_or("", String::as_str)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{prop_assert_eq, proptest};
+
+    use super::*;
+
+    fn rendered(text: &str, values: Values) -> String {
+        let mut out = String::new();
+        Template::parse(text).render(values, &mut out);
+        out
+    }
+
+    #[test]
+    fn places_are_filled_and_json_braces_stay() {
+        let values = Values {
+            client: 7,
+            sequence: 3,
+            now: 99,
+        };
+        let json = r#"{"a":{"n":"u{n}"},"ts":{now},"seq":{seq}}"#;
+        assert_eq!(
+            rendered(json, values),
+            r#"{"a":{"n":"u7"},"ts":99,"seq":3}"#
+        );
+        assert!(Template::parse(json).is_stamped());
+        assert!(!Template::parse("{n}").is_stamped());
+    }
+
+    #[test]
+    fn a_short_file_is_refused() {
+        let lines = PerClient::Lines(vec!["a".into(), "b".into()]);
+        assert_eq!(lines.text(1), "b");
+        assert!(lines.check(2).is_ok());
+        let error = lines.check(3).unwrap_err().to_string();
+        assert_eq!(error, "the file has 2 lines, 3 clients need one each");
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let error = "@/no/such".parse::<PerClient>().unwrap_err().to_string();
+        assert!(error.starts_with("cannot read /no/such: "), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn text_without_places_is_itself(text in "[^{]*") {
+            prop_assert_eq!(rendered(&text, Values::default()), text);
+        }
+    }
+}
