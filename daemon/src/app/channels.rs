@@ -294,7 +294,7 @@ impl Handler for Channels {
         }
     }
 
-    fn disconnected(&self, socket: &SocketView<'_>, _rooms: &[Arc<str>], _reason: Reason) {
+    fn disconnected(&self, socket: &SocketView<'_>, _reason: Reason) {
         let rooms = self.ledger.clear(socket.id);
         if let Some(user) = socket.user {
             rooms

@@ -43,9 +43,8 @@ pub trait Handler: Send + Sync + 'static {
     /// A client emits an event.
     fn event(&self, socket: &mut SocketContext<'_>, event: ClientEvent<'_>);
 
-    /// A client is gone from these rooms. Called once for each that [`Handler::connected`] was
-    /// called for.
-    fn disconnected(&self, _socket: &SocketView<'_>, _rooms: &[Arc<str>], _reason: Reason) {}
+    /// A client is gone. Called for each that [`Handler::connected`] was called for.
+    fn disconnected(&self, _socket: &SocketView<'_>, _reason: Reason) {}
 
     /// A message on the raw Engine.IO endpoint: the answer, if any.
     fn raw(&self, _message: Raw) -> Option<Raw> {

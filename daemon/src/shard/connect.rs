@@ -220,7 +220,6 @@ impl State {
     /// Writes the record of a socket's rooms, or notes that it must be written again.
     pub(super) fn keep_record(&mut self, key: SocketKey) {
         let node = self.node.clone();
-        let mailbox = node.hub.shards[self.index].mailbox.clone();
         let rooms: Vec<String> = self
             .rooms
             .of(key.index)
@@ -259,37 +258,37 @@ impl State {
             data: serde_json::Value::Null,
         };
         let name = (following.pid.clone(), following.version);
-        let work = async move {
-            let stored = node.recovery.keep(record, unstarted).await;
-            let _ = mailbox
-                .send(Command::Kept {
-                    socket: key,
-                    record: name,
-                    stored,
-                })
-                .await;
-        };
-        if !self.job(Box::pin(work)) {
-            self.close(connection, Reason::Unavailable);
-        }
+        let work = async move { node.recovery.keep(record, unstarted).await };
+        self.ask_desk(key, connection, name, work);
     }
 
     fn read_missed(&mut self, key: SocketKey, record: Box<Record>, offset: Option<String>) {
         let node = self.node.clone();
-        let mailbox = node.hub.shards[self.index].mailbox.clone();
         let connection = self.sockets[key.index as usize].connection;
         let name = (Arc::from(record.pid.as_str()), record.version);
-        let work = async move {
-            let stored = node.recovery.read(record, offset).await;
-            let _ = mailbox
-                .send(Command::Kept {
-                    socket: key,
-                    record: name,
-                    stored,
-                })
-                .await;
+        let work = async move { node.recovery.read(record, offset).await };
+        self.ask_desk(key, connection, name, work);
+    }
+
+    /// Lets the control plane work on a socket's record and answer with [`Command::Kept`].
+    fn ask_desk(
+        &mut self,
+        socket: SocketKey,
+        connection: ConnectionKey,
+        record: (Arc<str>, u64),
+        work: impl Future<Output = Stored> + Send + 'static,
+    ) {
+        let mailbox = self.node.hub.shards[self.index].mailbox.clone();
+        let answered = async move {
+            let stored = work.await;
+            let kept = Command::Kept {
+                socket,
+                record,
+                stored,
+            };
+            let _ = mailbox.send(kept).await;
         };
-        if !self.job(Box::pin(work)) {
+        if !self.job(Box::pin(answered)) {
             self.close(connection, Reason::Unavailable);
         }
     }

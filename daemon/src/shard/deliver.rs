@@ -194,7 +194,6 @@ impl State {
             socket.acks.insert(call.id, call.clone());
         }
         self.tally.deliveries += 1;
-        let socket = &mut self.sockets[index as usize];
         match (&emit.delivery, &mut socket.following) {
             (Delivery::Recoverable { offset }, Some(following)) => {
                 if !following.advance(*offset) {

@@ -6,7 +6,7 @@
 use std::{
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::atomic::Ordering::Relaxed,
     time::Instant,
 };
 
@@ -111,11 +111,8 @@ impl State {
         };
         if socket.held.is_none() {
             let handler = self.node.handler.clone();
-            let rooms: Vec<Arc<str>> = self.rooms.of(index).cloned().collect();
             let told = self.with_view(index, |view| {
-                catch_unwind(AssertUnwindSafe(|| {
-                    handler.disconnected(&view, &rooms, reason)
-                }))
+                catch_unwind(AssertUnwindSafe(|| handler.disconnected(&view, reason)))
             });
             if told.is_some_and(|told| told.is_err()) {
                 self.tally.panics += 1;

@@ -101,7 +101,7 @@ impl Handler for Kit {
         }
     }
 
-    fn disconnected(&self, socket: &SocketView<'_>, _rooms: &[Arc<str>], reason: Reason) {
+    fn disconnected(&self, socket: &SocketView<'_>, reason: Reason) {
         let at = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
