@@ -3,20 +3,30 @@
 //! every socket. What it costs is the kernel's price for the sends; no server can be cheaper
 //! without sending less often.
 //!
-//! Prints `{"port": …}` once it serves. Errors end it: it is for measuring only.
+//! `--join N` sends less often: the frames of N emits go out in one write to each socket, and what
+//! is left of a burst goes out once no emit has come for 2 ms. It is the least that a server which
+//! joins frames can do.
+//!
+//! Prints `{"port": …, "version": …}` once it serves. Errors end it: it is for measuring only.
 
 use std::{
+    env,
     io::{self, Read, Write},
     net::Ipv4Addr,
+    time::Duration,
 };
 
 use mio::{
     Events, Interest, Poll, Token,
     net::{TcpListener, TcpStream},
 };
+use socket2::{Domain, Socket, Type};
 
 const LISTENER: Token = Token(usize::MAX);
 const BUFFER: usize = 64 * 1024;
+const BACKLOG: i32 = 4096;
+/// Joined frames wait this long for the next emit.
+const LINGER: Duration = Duration::from_millis(2);
 
 /// What is known of a connection.
 enum Peer {
@@ -33,29 +43,63 @@ struct Floor {
     listener: TcpListener,
     peers: Vec<(TcpStream, Peer)>,
     buffer: Vec<u8>,
+    /// Frames that are yet to be written, of so many emits.
+    joined: (Vec<u8>, usize),
+    /// How many emits make a write.
+    join: usize,
 }
 
 fn main() -> io::Result<()> {
-    let mut listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0).into())?;
+    let mut listener = listen()?;
     let poll = Poll::new()?;
     poll.registry()
         .register(&mut listener, LISTENER, Interest::READABLE)?;
     let port = listener.local_addr()?.port();
-    writeln!(io::stdout(), "{{\"port\": {port}}}")?;
+    let version = env!("CARGO_PKG_VERSION");
+    writeln!(
+        io::stdout(),
+        "{{\"port\": {port}, \"version\": \"{version}\"}}"
+    )?;
     Floor {
         poll,
         listener,
         peers: Vec::new(),
         buffer: vec![0; BUFFER],
+        joined: (Vec::new(), 0),
+        join: emits_per_write()?,
     }
     .serve()
+}
+
+/// The number behind `--join`, 1 without it.
+fn emits_per_write() -> io::Result<usize> {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let number = match arguments.as_slice() {
+        [] => Some(1),
+        [option, number] if option == "--join" => number.parse().ok().filter(|number| *number > 0),
+        _ => None,
+    };
+    number.ok_or_else(|| io::Error::other("usage: tidings-floor [--join N]"))
+}
+
+fn listen() -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&std::net::SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
+    socket.listen(BACKLOG)?;
+    Ok(TcpListener::from_std(socket.into()))
 }
 
 impl Floor {
     fn serve(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(1024);
         loop {
-            self.poll.poll(&mut events, None)?;
+            let (_, waiting) = self.joined;
+            self.poll
+                .poll(&mut events, (waiting > 0).then_some(LINGER))?;
+            if events.is_empty() {
+                self.flush()?;
+            }
             for event in &events {
                 match event.token() {
                     LISTENER => self.accept()?,
@@ -119,14 +163,28 @@ impl Floor {
     }
 
     fn emit(&mut self, emitter: usize, frame: &[u8]) -> io::Result<()> {
-        for (stream, peer) in &mut self.peers {
-            if let Peer::WebSocket { .. } = peer {
-                stream.write_all(frame)?;
-            }
+        let (frames, emits) = &mut self.joined;
+        frames.extend_from_slice(frame);
+        *emits += 1;
+        if *emits >= self.join {
+            self.flush()?;
         }
         self.peers[emitter]
             .0
             .write_all(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n")
+    }
+
+    /// One write to each socket.
+    fn flush(&mut self) -> io::Result<()> {
+        let (frames, emits) = &mut self.joined;
+        for (stream, peer) in &mut self.peers {
+            if let Peer::WebSocket { .. } = peer {
+                stream.write_all(frames)?;
+            }
+        }
+        frames.clear();
+        *emits = 0;
+        Ok(())
     }
 }
 
