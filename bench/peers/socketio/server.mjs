@@ -1,41 +1,88 @@
-// Socket.IO as an application would set it up: one room, which clients ask to join, and an HTTP
-// endpoint through which a backend emits to it. Takes the same requests as Tidings.
-// Prints {"port", "version"} once it serves.
+// Socket.IO as an application would set it up: rooms that clients ask to join, sessions if there
+// are any, and an HTTP endpoint through which a backend emits. Takes the same requests as Tidings.
+// Prints {"port", "version"} once it serves, and "emitPort" when clients come over TLS.
+//
+// SESSIONS_FILE        lines of {"sessionID", "userId"}; whoever has none of them is refused
+// TLS_CERT, TLS_KEY    PEM files; clients then come over TLS
 
+import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
+import { createServer as createTlsServer } from "node:https";
 import { createRequire } from "node:module";
 import { Server } from "socket.io";
 
 const ROOM = "bench";
+const BACKLOG = 4096;
+const { SESSIONS_FILE, TLS_CERT, TLS_KEY } = process.env;
 const { version } = createRequire(import.meta.url)("socket.io/package.json");
 
-const http = createServer(handleEmit);
-const io = new Server(http, { serveClient: false });
+const backend = createServer(handleEmit);
+const clients = TLS_CERT
+  ? createTlsServer({ cert: readFileSync(TLS_CERT), key: readFileSync(TLS_KEY) })
+  : backend;
+const io = new Server(clients, { serveClient: false });
 
+if (SESSIONS_FILE) io.use(authenticate(readSessions(SESSIONS_FILE)));
 io.on("connection", (socket) => {
-  socket.on("subscribe:bench", (...args) => {
-    socket.join(ROOM);
-    const acknowledge = args.at(-1);
-    if (typeof acknowledge === "function") acknowledge({ ok: true, joined: [ROOM], rejected: [] });
+  const { userId } = socket.handshake.auth;
+  if (userId) socket.join(`user:${userId}`);
+  socket.on("subscribe:bench", (...args) => subscribe(socket, [ROOM], args));
+  socket.on("subscribe:watchlist", (...args) => {
+    subscribe(socket, args[0].symbols.map((symbol) => `quote:${symbol}`), args);
   });
+  // Asked while others are being served, to see how long the answer takes.
+  socket.on("probe", (...args) => acknowledge(args, { ok: true }));
 });
 
-http.listen({ port: 0, host: "127.0.0.1", backlog: 4096 }, () => {
-  console.log(JSON.stringify({ port: http.address().port, version }));
-});
+const port = await listen(clients);
+const emitPort = clients === backend ? {} : { emitPort: await listen(backend) };
+console.log(JSON.stringify({ port, ...emitPort, version }));
+
+function listen(server) {
+  return new Promise((resolve) => {
+    server.listen({ port: 0, host: "127.0.0.1", backlog: BACKLOG }, () => {
+      resolve(server.address().port);
+    });
+  });
+}
+
+function readSessions(path) {
+  const lines = readFileSync(path, "utf8").split("\n").filter(Boolean);
+  return new Map(lines.map((line) => JSON.parse(line)).map(({ sessionID, userId }) => [sessionID, userId]));
+}
+
+function authenticate(sessions) {
+  return (socket, next) => {
+    const { sessionID, userId } = socket.handshake.auth;
+    const known = userId !== undefined && sessions.get(sessionID) === userId;
+    next(known ? undefined : new Error("invalid_session"));
+  };
+}
+
+function subscribe(socket, rooms, args) {
+  socket.join(rooms);
+  acknowledge(args, { ok: true, joined: rooms, rejected: [] });
+}
+
+function acknowledge(args, answer) {
+  const callback = args.at(-1);
+  if (typeof callback === "function") callback(answer);
+}
 
 function handleEmit(request, response) {
   if (request.method !== "POST" || request.url !== "/emit") return answer(response, 404, {});
   const chunks = [];
   request.on("data", (chunk) => chunks.push(chunk));
   request.on("end", () => {
-    let emit;
+    let body;
     try {
-      emit = JSON.parse(Buffer.concat(chunks));
+      body = JSON.parse(Buffer.concat(chunks));
     } catch {
       return answer(response, 400, { error: { code: "invalid_json" } });
     }
-    io.to(emit.room).emit(emit.event, emit.data);
+    for (const { room, event, data } of Array.isArray(body) ? body : [body]) {
+      io.to(room).emit(event, data);
+    }
     answer(response, 202, { id: request.headers["x-request-id"] ?? "" });
   });
 }
