@@ -42,16 +42,20 @@ function handlePacket(socket, packet) {
     socket.send('40{"sid":"bun"}');
   } else if (packet.startsWith("42")) {
     const bracket = packet.indexOf("[");
-    const id = packet.slice(2, bracket);
-    // The subscription is the only event with id 0; the others are probes.
-    if (id === "0") subscribe(socket, JSON.parse(packet.slice(bracket)));
-    socket.send(`43${id}[{"ok":true}]`);
+    for (const room of rooms(JSON.parse(packet.slice(bracket)))) socket.subscribe(room);
+    socket.send(`43${packet.slice(2, bracket)}[{"ok":true}]`);
   }
 }
 
-function subscribe(socket, [, request]) {
-  const rooms = request?.symbols?.map((symbol) => `quote:${symbol}`) ?? [ROOM];
-  for (const room of rooms) socket.subscribe(room);
+function rooms([event, request]) {
+  switch (event) {
+    case "subscribe:bench":
+      return [ROOM];
+    case "subscribe:watchlist":
+      return request.symbols.map((symbol) => `quote:${symbol}`);
+    default:
+      return [];
+  }
 }
 
 async function handleEmit(request) {

@@ -27,11 +27,11 @@ io.on("connection", (socket) => {
   const { userId } = socket.handshake.auth;
   if (userId) socket.join(`user:${userId}`);
   socket.on("subscribe:bench", (...args) => subscribe(socket, [ROOM], args));
+  // Asked by clients of whom nobody else wants anything, to see how long the answer takes.
+  socket.on("subscribe:probe", (...args) => subscribe(socket, ["probe"], args));
   socket.on("subscribe:watchlist", (...args) => {
     subscribe(socket, args[0].symbols.map((symbol) => `quote:${symbol}`), args);
   });
-  // Asked while others are being served, to see how long the answer takes.
-  socket.on("probe", (...args) => acknowledge(args, { ok: true }));
 });
 
 const port = await listen(clients);
@@ -48,7 +48,8 @@ function listen(server) {
 
 function readSessions(path) {
   const lines = readFileSync(path, "utf8").split("\n").filter(Boolean);
-  return new Map(lines.map((line) => JSON.parse(line)).map(({ sessionID, userId }) => [sessionID, userId]));
+  const sessions = lines.map((line) => JSON.parse(line));
+  return new Map(sessions.map(({ sessionID, userId }) => [sessionID, userId]));
 }
 
 function authenticate(sessions) {
@@ -61,12 +62,8 @@ function authenticate(sessions) {
 
 function subscribe(socket, rooms, args) {
   socket.join(rooms);
-  acknowledge(args, { ok: true, joined: rooms, rejected: [] });
-}
-
-function acknowledge(args, answer) {
-  const callback = args.at(-1);
-  if (typeof callback === "function") callback(answer);
+  const acknowledge = args.at(-1);
+  if (typeof acknowledge === "function") acknowledge({ ok: true, joined: rooms, rejected: [] });
 }
 
 function handleEmit(request, response) {

@@ -92,10 +92,13 @@ async fn on_connect(socket: SocketRef, TryData(auth): TryData<Auth>) -> Result<(
     if let Ok(Auth { user_id }) = auth {
         socket.join(format!("user:{user_id}"));
     }
-    socket.on(
-        "subscribe:bench",
-        async |socket: SocketRef, ack: AckSender| subscribe(&socket, vec![ROOM.to_owned()], ack),
-    );
+    // The second is asked by clients of whom nobody else wants anything, to see how long the
+    // answer takes.
+    for (event, room) in [("subscribe:bench", ROOM), ("subscribe:probe", "probe")] {
+        socket.on(event, async move |socket: SocketRef, ack: AckSender| {
+            subscribe(&socket, vec![room.to_owned()], ack);
+        });
+    }
     socket.on(
         "subscribe:watchlist",
         async |socket: SocketRef, Data(Watchlist { symbols }), ack: AckSender| {
@@ -103,10 +106,6 @@ async fn on_connect(socket: SocketRef, TryData(auth): TryData<Auth>) -> Result<(
             subscribe(&socket, rooms.collect(), ack);
         },
     );
-    // Asked while others are being served, to see how long the answer takes.
-    socket.on("probe", async |ack: AckSender| {
-        ack.send(&json!({ "ok": true })).ok();
-    });
     Ok(())
 }
 
