@@ -170,6 +170,11 @@ impl Body {
         self.guarded.as_deref().unwrap_or(&self.plain)
     }
 
+    /// Whether clients with a `pid` get other frames than those without.
+    pub(crate) fn is_guarded(&self) -> bool {
+        self.guarded.is_some()
+    }
+
     /// The frames with the cursor of just this entry.
     pub(crate) fn marked(&self) -> Option<&[Frame]> {
         self.marked.as_deref()

@@ -10,7 +10,7 @@
 //! | `timers` | PURE: when what is due |
 //! | `command` | what reaches a shard from elsewhere |
 //! | `state` | all that a shard owns |
-//! | `incoming`, `connect`, `effects`, `deliver`, `query` | what it does with it |
+//! | `incoming`, `connect`, `effects`, `deliver`, `run`, `query` | what it does with it |
 //! | `writing`, `ending` | outboxes to sockets; how connections and sockets end |
 //! | `thread` | the loop |
 
@@ -25,6 +25,7 @@ pub mod machine;
 pub(crate) mod outbox;
 mod query;
 pub(crate) mod rooms;
+mod run;
 pub(crate) mod state;
 pub(crate) mod thread;
 pub(crate) mod timers;

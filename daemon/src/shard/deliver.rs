@@ -117,7 +117,7 @@ impl State {
     }
 
     /// The sockets that an emit is for, each once.
-    fn collect(&mut self, emit: &Emit) -> Vec<SocketIndex> {
+    pub(super) fn collect(&mut self, emit: &Emit) -> Vec<SocketIndex> {
         let mut targets = std::mem::take(&mut self.targets);
         targets.clear();
         if let ([room], []) = (&emit.rooms[..], &emit.except[..]) {

@@ -46,15 +46,16 @@ pub(crate) enum Pushed {
 enum Item {
     /// An Engine.IO packet.
     Packet(Frame),
-    /// Bytes of the WebSocket layer itself: pong and close frames. Never sent by polling.
-    Control(bytes::Bytes),
+    /// Ready bytes for a WebSocket: its own pong and close frames, or several packets joined.
+    /// Never sent by polling.
+    Raw(bytes::Bytes),
 }
 
 impl Item {
     fn bytes(&self) -> &bytes::Bytes {
         match self {
             Item::Packet(frame) => frame.ws(),
-            Item::Control(bytes) => bytes,
+            Item::Raw(bytes) => bytes,
         }
     }
 }
@@ -100,20 +101,13 @@ impl Outbox {
         {
             return Pushed::Replaced;
         }
-        if limit > 0
-            && self.bytes + frame.ws_len() > limit + self.credit
-            && !self.entries.is_empty()
-        {
-            if keep == Keep::Volatile {
-                return Pushed::Dropped;
-            }
-            self.drop_volatile();
-            if self.bytes + frame.ws_len() > limit + self.credit {
-                return Pushed::Overflow;
-            }
-        }
-        self.append(Item::Packet(frame), keep);
-        Pushed::Queued
+        self.append_under(limit, Item::Packet(frame), keep)
+    }
+
+    /// Queues several frames that were joined, for a WebSocket, under the cap of `limit` bytes
+    /// (0: none).
+    pub(crate) fn push_joined(&mut self, frames: bytes::Bytes, limit: usize) -> Pushed {
+        self.append_under(limit, Item::Raw(frames), Keep::Always)
     }
 
     /// Queues a frame of a replay: bounded by the history's limits, not by the outbox's.
@@ -124,7 +118,7 @@ impl Outbox {
 
     /// Queues bytes of the WebSocket layer itself.
     pub(crate) fn push_control(&mut self, bytes: bytes::Bytes) {
-        self.append(Item::Control(bytes), Keep::Always);
+        self.append(Item::Raw(bytes), Keep::Always);
     }
 
     /// The waiting bytes as slices for one vectored write; returns how many were filled.
@@ -186,6 +180,22 @@ impl Outbox {
             .map(|entry| entry.item.bytes().len())
             .sum();
         self.newest = None;
+    }
+
+    fn append_under(&mut self, limit: usize, item: Item, keep: Keep) -> Pushed {
+        let len = item.bytes().len();
+        let is_over = |outbox: &Self| outbox.bytes + len > limit + outbox.credit;
+        if limit > 0 && is_over(self) && !self.entries.is_empty() {
+            if keep == Keep::Volatile {
+                return Pushed::Dropped;
+            }
+            self.drop_volatile();
+            if is_over(self) {
+                return Pushed::Overflow;
+            }
+        }
+        self.append(item, keep);
+        Pushed::Queued
     }
 
     fn append(&mut self, item: Item, keep: Keep) {

@@ -22,6 +22,7 @@ use super::{
     machine::{Action, Machine, Transport},
     outbox::{Keep, Outbox},
     rooms::{Joined, Left, NamespaceId, Rooms, SocketIndex},
+    run::Run,
     timers::{Due, Timers},
 };
 use crate::{
@@ -154,6 +155,8 @@ pub(crate) struct State {
     pub(super) mark: u32,
     /// The sockets of the emit being delivered; kept for its capacity.
     pub(super) targets: Vec<SocketIndex>,
+    /// Emits of this turn that may be joined with the next one.
+    pub(super) run: Run,
     generation: u32,
     pub(super) last_words: HashMap<Arc<str>, LastWords>,
     /// Sessions that ended a short while ago: a client that was being let in meanwhile must not
@@ -191,6 +194,7 @@ impl State {
             marks: Vec::new(),
             mark: 0,
             targets: Vec::new(),
+            run: Run::default(),
             generation: 0,
             last_words: HashMap::new(),
             ended: HashMap::new(),

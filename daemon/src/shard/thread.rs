@@ -1,9 +1,9 @@
 //! A shard's loop: commands, timers, flushes, in turns.
 //!
-//! A turn takes at most [`TURN`] commands, then flushes what became dirty: at once, unless the last
-//! flush was less than [`PACE`] ago. So a single emit leaves without delay, and a flood is joined
-//! into fewer system calls. Flushes yield between slices, so that reads are served during a
-//! fan-out to many.
+//! A turn takes at most [`TURN`] commands, then flushes what became dirty. After a flush the shard
+//! takes no commands for as long as the flush took, within [`REST`]; what came meanwhile is taken
+//! together. So a single emit leaves without delay, and a flood is joined into fewer system calls.
+//! Flushes yield between slices, so that reads are served during a fan-out to many.
 
 use std::{
     cell::{Cell, RefCell},
@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::{
-    command::{Command, ConnectionKey, Load},
+    command::{Command, ConnectionKey, Load, MAILBOX_CAPACITY},
     machine::Reason,
     state::State,
 };
@@ -28,14 +28,14 @@ use crate::{
     transport::{serve, websocket::Detached},
 };
 
-/// Commands taken in one turn.
-const TURN: usize = 256;
+/// Commands taken in one turn: all that can wait.
+const TURN: usize = MAILBOX_CAPACITY;
 
 /// Connections flushed between two yields.
 const SLICE: usize = 32;
 
-/// The shortest time between two flushes.
-const PACE: Duration = Duration::from_millis(1);
+/// The shortest and the longest rest after a flush.
+const REST: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(5));
 
 /// How long a drain waits for clients to read why they were closed.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -48,6 +48,27 @@ const EX_SOFTWARE: i32 = 70;
 
 /// Bytes of the buffer that all reads of a shard share.
 const READ_BUFFER: usize = 64 * 1024;
+
+/// When the shard may flush again: after a rest as long as the last flush took, within [`REST`].
+struct Pace {
+    until: Instant,
+}
+
+impl Pace {
+    fn new(now: Instant) -> Self {
+        Self { until: now }
+    }
+
+    /// Until when the shard rests.
+    fn rest(&self, now: Instant) -> Option<Instant> {
+        (now < self.until).then_some(self.until)
+    }
+
+    /// A flush is over.
+    fn flushed(&mut self, began: Instant, ended: Instant) {
+        self.until = ended + (ended - began).clamp(REST.0, REST.1);
+    }
+}
 
 /// A shard on its thread. Local tasks hold it by `Rc`; no borrow outlives a poll.
 pub(crate) struct Shard {
@@ -100,34 +121,44 @@ impl Shard {
 
     async fn run(self: Rc<Self>, mut mailbox: mpsc::Receiver<Command>) {
         let mut commands = Vec::with_capacity(TURN);
-        let mut flushed = Instant::now();
+        let mut pace = Pace::new(Instant::now());
         let mut sweep = Instant::now() + SWEEP;
         loop {
             let due = self.state.borrow_mut().tick(Instant::now());
-            let flush = self.is_dirty().then(|| flushed + PACE);
-            let until = [due, flush].into_iter().flatten().fold(sweep, Instant::min);
-            tokio::select! {
-                biased;
-                // Cancel-safe: what is not received stays in the mailbox.
-                count = mailbox.recv_many(&mut commands, TURN) => {
-                    if count == 0 {
-                        return;
+            if !self.is_dirty() {
+                let until = due.map_or(sweep, |due| due.min(sweep));
+                tokio::select! {
+                    biased;
+                    // Cancel-safe: what is not received stays in the mailbox.
+                    count = mailbox.recv_many(&mut commands, TURN) => {
+                        if count == 0 {
+                            return;
+                        }
                     }
+                    () = self.wake.notified() => {}
+                    () = tokio::time::sleep_until(until.into()) => {}
                 }
-                () = self.wake.notified() => {}
-                () = tokio::time::sleep_until(until.into()) => {}
+            }
+            if let Some(end) = pace.rest(Instant::now()) {
+                tokio::time::sleep_until(end.into()).await;
+            }
+            while commands.len() < TURN
+                && let Ok(command) = mailbox.try_recv()
+            {
+                commands.push(command);
             }
             for command in commands.drain(..) {
                 self.handle(command);
             }
+            self.state.borrow_mut().end_run();
             let now = Instant::now();
             if now >= sweep {
                 self.state.borrow_mut().sweep(now, now_ms());
                 sweep = now + SWEEP;
             }
-            if self.is_dirty() && now >= flushed + PACE {
+            if self.is_dirty() {
                 self.flush().await;
-                flushed = Instant::now();
+                pace.flushed(now, Instant::now());
             }
             {
                 let mut state = self.state.borrow_mut();
@@ -159,6 +190,9 @@ impl Shard {
 
     fn handle(self: &Rc<Self>, command: Command) {
         let mut state = self.state.borrow_mut();
+        if !matches!(command, Command::Emit(_)) {
+            state.end_run();
+        }
         match command {
             Command::Accept(stream, peer) => {
                 tokio::task::spawn_local(serve::connection(self.clone(), stream, peer));
@@ -172,7 +206,7 @@ impl Shard {
             Command::Post { sid, body, reply } => {
                 let _ = reply.send(state.post(&sid, &body));
             }
-            Command::Emit(emit) => state.emit(&emit),
+            Command::Emit(emit) => state.take_emit(&emit),
             Command::Admitted {
                 connection,
                 namespace,
