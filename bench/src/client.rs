@@ -2,68 +2,29 @@
 
 use thiserror::Error;
 
-use crate::{
-    frame::{self, Frame, FrameError, Opcode},
-    histogram::Histogram,
-    template::{PerClient, PerClientError},
-};
+use crate::frame::{self, Frame, FrameError, Opcode};
+
+mod plan;
+mod session;
+mod watch;
+
+use session::Session;
+
+pub use plan::Plan;
+pub use watch::{Expect, Faults, Tally};
 
 /// 16 bytes in base64. The server's answer to it is not checked: what is measured is load.
 const WEBSOCKET_KEY: &str = "dGlkaW5ncy1sb2FkLWtleQ==";
-/// Where in an event the time of its emit is found.
-const STAMP: &[u8] = b"\"ts\":";
 /// An answer to the upgrade request may be as long as this.
 const MAX_HEAD: usize = 8 * 1024;
-
-/// What every client does after it is connected.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    /// For the `Host` header.
-    pub host: String,
-    /// Where the server's Socket.IO lives, such as `/socket.io/`.
-    pub path: String,
-    /// JSON object that goes with CONNECT.
-    pub auth: Option<PerClient>,
-    /// JSON array (`["name", arg, …]`) that is sent once, and whose acknowledgement is waited for.
-    pub subscribe: Option<PerClient>,
-}
-
-/// What all clients together have seen.
-#[derive(Default)]
-pub struct Tally {
-    /// Clients that have all that the plan asks for.
-    pub ready: usize,
-    /// EVENT packets.
-    pub events: u64,
-    /// Bytes of those packets, without WebSocket heads.
-    pub bytes: u64,
-    /// From the stamp in an event to its reading.
-    pub latency: Histogram,
-    /// Events whose stamp was not newer than the one before on the same client.
-    pub out_of_order: u64,
-}
-
-/// How far a client is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    Upgrading,
-    Opening,
-    Joining,
-    Subscribing,
-    Ready,
-}
 
 /// One client; its socket is elsewhere.
 #[derive(Debug)]
 pub struct Client {
-    /// Its place in templates and files.
-    number: usize,
-    /// What it waits for.
-    stage: Stage,
-    /// EVENT packets that it has seen.
-    events: u64,
-    /// Stamp of its latest event.
-    last_stamp: u64,
+    /// Whether the upgrade was answered, and frames come.
+    is_upgraded: bool,
+    /// What it says and has heard.
+    session: Session,
 }
 
 /// The server ended this client's part; the connection is of no more use.
@@ -97,44 +58,50 @@ pub enum ClientError {
     Unexpected(String),
 }
 
-impl Plan {
-    /// Refuses files that have too few lines for `clients`.
-    pub fn check(&self, clients: usize) -> Result<(), PerClientError> {
-        self.auth
-            .iter()
-            .chain(&self.subscribe)
-            .try_for_each(|texts| texts.check(clients))
-    }
-
-    fn connect(&self, number: usize) -> String {
-        let auth = self
-            .auth
-            .as_ref()
-            .map(|auth| auth.text(number))
-            .unwrap_or_default();
-        format!("40{auth}")
-    }
-
-    fn subscribe(&self, number: usize) -> Option<String> {
-        let event = self.subscribe.as_ref()?.text(number);
-        Some(format!("420{event}"))
-    }
-}
-
 impl Client {
-    /// A client that has yet to say something.
-    pub fn new(number: usize) -> Self {
+    /// A client that has yet to say something and first tried to connect at `since`.
+    pub fn new(number: usize, since: u64, plan: &Plan) -> Self {
         Self {
-            number,
-            stage: Stage::Upgrading,
-            events: 0,
-            last_stamp: 0,
+            is_upgraded: false,
+            session: Session::new(number, since, plan),
         }
+    }
+
+    /// Whether it has all that the plan asks for.
+    pub fn is_ready(&self) -> bool {
+        self.session.is_ready()
+    }
+
+    /// When it first tried to connect.
+    pub fn since(&self) -> u64 {
+        self.session.since
     }
 
     /// How many EVENT packets it has seen.
     pub fn events(&self) -> u64 {
-        self.events
+        self.session.events
+    }
+
+    /// Sum of [`crate::random::mix`] over one more than the `"seq"` of each event that was checked
+    /// by it.
+    pub fn digest(&self) -> u64 {
+        self.session.digest
+    }
+
+    /// Of how many of its symbols it lacks the newest quote; see [`Expect::Quotes`]. `newest` holds
+    /// for each symbol one more than its last `"seq"`, 0 if it had none.
+    pub fn newest_missing(&self, newest: &[u32]) -> u64 {
+        self.session.watch.newest_missing(newest)
+    }
+
+    /// When a probe got its latest acknowledgement, or none while it waits for one.
+    pub fn answered(&self) -> Option<u64> {
+        (!self.session.is_asking()).then_some(self.session.answered)
+    }
+
+    /// Appends a probe's event, whose acknowledgement is waited for from `since` on.
+    pub fn ask(&mut self, event: &str, since: u64, out: &mut Vec<u8>) {
+        frame::encode_text(&self.session.ask(event, since), out);
     }
 
     /// Appends the upgrade request, with which everything starts.
@@ -161,12 +128,12 @@ impl Client {
         out: &mut Vec<u8>,
     ) -> Result<usize, ClientError> {
         let mut used = 0;
-        if self.stage == Stage::Upgrading {
+        if !self.is_upgraded {
             match upgraded(input)? {
                 Some(length) => used = length,
                 None => return Ok(0),
             }
-            self.stage = Stage::Opening;
+            self.is_upgraded = true;
         }
         while let Some((frame, length)) = frame::decode(&input[used..])? {
             used += length;
@@ -184,67 +151,17 @@ impl Client {
         out: &mut Vec<u8>,
     ) -> Result<(), ClientError> {
         match (frame.opcode, frame.payload) {
-            (Opcode::Text, event @ [b'4', b'2' | b'5', ..]) => self.event(event, now, tally),
-            (Opcode::Text, packet) => return self.packet(packet, plan, tally, out),
+            (Opcode::Text, packet) => {
+                if let Some(reply) = self.session.packet(packet, now, plan, tally)? {
+                    frame::encode_text(&reply, out);
+                }
+            }
             (Opcode::Ping, payload) => frame::encode_pong(payload, out),
             (Opcode::Close, payload) => return Err(closed(payload)),
             (Opcode::Binary, attachment) => tally.bytes += attachment.len() as u64,
             (Opcode::Pong, _) => {}
         }
         Ok(())
-    }
-
-    fn event(&mut self, packet: &[u8], now: u64, tally: &mut Tally) {
-        self.events += 1;
-        tally.events += 1;
-        tally.bytes += packet.len() as u64;
-        if let Some(stamp) = stamp(packet) {
-            tally.latency.record(now.saturating_sub(stamp));
-            tally.out_of_order += u64::from(stamp <= self.last_stamp);
-            self.last_stamp = stamp;
-        }
-    }
-
-    fn packet(
-        &mut self,
-        packet: &[u8],
-        plan: &Plan,
-        tally: &mut Tally,
-        out: &mut Vec<u8>,
-    ) -> Result<(), ClientError> {
-        match (self.stage, packet) {
-            (_, b"2") => frame::encode_text("3", out),
-            (_, b"1" | [b'4', b'1', ..]) => return Err(ClientError::Disconnected),
-            (_, b"6") => {}
-            (Stage::Opening, [b'0', ..]) => {
-                frame::encode_text(&plan.connect(self.number), out);
-                self.stage = Stage::Joining;
-            }
-            (Stage::Joining, [b'4', b'0', ..]) => match plan.subscribe(self.number) {
-                Some(event) => {
-                    frame::encode_text(&event, out);
-                    self.stage = Stage::Subscribing;
-                }
-                None => self.ready(tally),
-            },
-            (Stage::Joining, [b'4', b'4', error @ ..]) => {
-                return Err(ClientError::Connect(text(error)));
-            }
-            (Stage::Subscribing, [b'4', b'3', answer @ ..]) => {
-                let answer = text(answer);
-                if answer.contains("\"ok\":false") {
-                    return Err(ClientError::Subscribe(answer));
-                }
-                self.ready(tally);
-            }
-            (_, other) => return Err(ClientError::Unexpected(text(other))),
-        }
-        Ok(())
-    }
-
-    fn ready(&mut self, tally: &mut Tally) {
-        self.stage = Stage::Ready;
-        tally.ready += 1;
     }
 }
 
@@ -264,26 +181,6 @@ fn upgraded(input: &[u8]) -> Result<Option<usize>, ClientError> {
     Err(ClientError::Upgrade(
         text(input).lines().next().unwrap_or_default().to_owned(),
     ))
-}
-
-/// The number behind the first `"ts":`.
-fn stamp(packet: &[u8]) -> Option<u64> {
-    let at = packet
-        .windows(STAMP.len())
-        .position(|bytes| bytes == STAMP)?;
-    let digits = packet[at + STAMP.len()..]
-        .iter()
-        .take_while(|byte| byte.is_ascii_digit());
-    let mut value = None;
-    for digit in digits {
-        let so_far = value.unwrap_or(0_u64);
-        value = Some(
-            so_far
-                .checked_mul(10)?
-                .checked_add(u64::from(digit - b'0'))?,
-        );
-    }
-    value
 }
 
 fn closed(payload: &[u8]) -> ClientError {

@@ -1,6 +1,7 @@
-//! Emits at a stated pace, or as fast as the clients take them.
+//! Emits at a stated pace, or as fast as the server or the clients take them.
 
 use std::{
+    collections::VecDeque,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -14,13 +15,19 @@ use crate::{
     clock,
     histogram::Histogram,
     http::{HttpError, Poster},
-    template::{Template, Values},
 };
+
+mod source;
+
+pub use source::{Batch, OneRoom, Source};
 
 /// How often the number of deliveries is looked at while waiting for it.
 const LOOK: Duration = Duration::from_micros(50);
 /// Clients that take nothing for this long end a burst.
 const STALL: Duration = Duration::from_secs(20);
+/// Events that may be on their way to clients when only answers set the pace. More would be
+/// counted against clients that the server gives up as too slow.
+const MAX_UNDELIVERED: u64 = 1 << 16;
 
 /// How far the clients are, told by the thread that reads to the one that emits.
 #[derive(Debug, Default)]
@@ -44,40 +51,45 @@ impl Progress {
 /// When a burst is over.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Length {
-    /// After so many emits.
-    Emits(u64),
+    /// After so many batches.
+    Batches(u64),
     /// After so long.
     Time(Duration),
 }
 
-/// A stretch of emits.
+/// What the next batch waits for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Pace {
+    /// Its time, this long after that of the one before, whatever became of that.
+    Every(Duration),
+    /// Until all clients have all but so many of the batches.
+    Delivered(u64),
+    /// Until fewer than so many emits are unanswered with it.
+    Answered(u64),
+}
+
+/// A stretch of emits, in batches of one or more.
 #[derive(Clone, Copy, Debug)]
 pub struct Burst {
-    /// Time from one emit to the next; zero is as fast as it goes.
-    pub interval: Duration,
+    /// What each batch waits for.
+    pub pace: Pace,
     /// When it is over.
     pub length: Length,
-    /// Emits that may be under way before the next one waits until all clients have the oldest.
-    pub in_flight: Option<u64>,
 }
 
 impl Burst {
-    /// `per_second` emits each second; 0 is as fast as it goes, with `in_flight` of them under way.
-    pub fn new(per_second: f64, time: Duration, in_flight: u64) -> Self {
+    /// `per_second` batches each second; 0 is as fast as it goes, by `flat`.
+    pub fn new(per_second: f64, time: Duration, flat: Pace) -> Self {
         if per_second <= 0.0 {
-            let (interval, length) = (Duration::ZERO, Length::Time(time));
             return Self {
-                interval,
-                length,
-                in_flight: Some(in_flight),
+                pace: flat,
+                length: Length::Time(time),
             };
         }
-        let emits = (per_second * time.as_secs_f64()).round() as u64;
-        let interval = Duration::from_secs_f64(per_second.recip());
+        let batches = (per_second * time.as_secs_f64()).round() as u64;
         Self {
-            interval,
-            length: Length::Emits(emits),
-            in_flight: None,
+            pace: Pace::Every(Duration::from_secs_f64(per_second.recip())),
+            length: Length::Batches(batches),
         }
     }
 }
@@ -85,11 +97,16 @@ impl Burst {
 /// What a burst did.
 #[derive(Default)]
 pub struct Emitted {
-    /// Emits that the server accepted.
+    /// Batches that the server accepted.
+    pub batches: u64,
+    /// Emits in them.
     pub count: u64,
-    /// From writing an emit to its whole answer.
+    /// Events that clients get of them, if none is replaced by a newer one.
+    pub deliveries: u64,
+    /// From when an emit was due to its whole answer.
     pub answer: Histogram,
-    /// How much later than planned the latest emit left: the emitter's own fault or the server's.
+    /// How much later than due the latest emit left, the emitter's own fault or the server's. It
+    /// is part of all latencies, which count from when the emit was due.
     pub late: Duration,
 }
 
@@ -109,84 +126,113 @@ pub enum EmitError {
     },
 }
 
-/// The backend: one connection, one body.
-pub struct Emitter {
+/// The backend: one connection, and what it sends.
+pub struct Emitter<S> {
     /// Where emits go.
     poster: Poster,
-    /// What is posted.
-    body: Template,
+    /// What is emitted.
+    source: S,
     /// The body being put together.
-    rendered: String,
-    /// How many clients each emit reaches.
-    clients: u64,
-    /// Emits so far, over all bursts.
-    sequence: u64,
+    body: String,
     /// How far the clients are.
     progress: Arc<Progress>,
+    /// Events that clients have when they have all of each batch that they may be missing.
+    undelivered: VecDeque<u64>,
 }
 
-impl Emitter {
-    /// An emitter whose emits each reach `clients` clients, which tell by `progress`.
-    pub fn new(poster: Poster, body: Template, clients: usize, progress: Arc<Progress>) -> Self {
+impl<S: Source> Emitter<S> {
+    /// An emitter to clients that tell by `progress` what they got.
+    pub fn new(poster: Poster, source: S, progress: Arc<Progress>) -> Self {
         Self {
             poster,
-            body,
-            rendered: String::new(),
-            clients: clients as u64,
-            sequence: 0,
+            source,
+            body: String::new(),
             progress,
+            undelivered: VecDeque::new(),
         }
     }
 
-    /// How many clients each emit reaches.
-    pub fn clients(&self) -> u64 {
-        self.clients
+    /// What was emitted.
+    pub fn source(&self) -> &S {
+        &self.source
     }
 
-    /// Emits until the burst is over and every emit is answered. The pace holds however late the
+    /// Emits until the burst is over and every emit is answered. A pace holds however late the
     /// answers are.
     pub fn run(&mut self, burst: Burst) -> Result<Emitted, EmitError> {
         let mut emitted = Emitted::default();
-        let delivered = self.progress.events();
-        let start = Instant::now();
+        let (start, before) = (clock::now(), self.progress.events());
         let mut due = start;
-        while !is_over(burst.length, emitted.count, start) {
-            if let Some(in_flight) = burst.in_flight {
-                let settled = (emitted.count + 1).saturating_sub(in_flight);
-                self.wait_for(delivered + settled * self.clients, &mut emitted.answer)?;
-            } else {
-                self.wait_until(due, &mut emitted.answer)?;
-                emitted.late = emitted.late.max(due.elapsed());
+        self.undelivered.clear();
+        while !is_over(burst.length, emitted.batches, start) {
+            match burst.pace {
+                Pace::Every(interval) => {
+                    self.wait_until(due, &mut emitted.answer)?;
+                    let late = Duration::from_nanos(clock::now().saturating_sub(due));
+                    emitted.late = emitted.late.max(late);
+                    self.emit(due, &mut emitted)?;
+                    due += interval.as_nanos() as u64;
+                }
+                Pace::Delivered(batches) => {
+                    self.wait_for_clients(batches, &mut emitted.answer)?;
+                    self.emit(clock::now(), &mut emitted)?;
+                    self.undelivered.push_back(before + emitted.deliveries);
+                }
+                Pace::Answered(emits) => {
+                    self.wait_for_answers(emits, &mut emitted.answer)?;
+                    let arrived = before + emitted.deliveries;
+                    self.wait_for(arrived.saturating_sub(MAX_UNDELIVERED), &mut emitted.answer)?;
+                    self.emit(clock::now(), &mut emitted)?;
+                }
             }
-            self.emit()?;
-            emitted.count += 1;
-            due += burst.interval;
         }
         self.poster.settle(&mut emitted.answer)?;
         Ok(emitted)
     }
 
-    fn emit(&mut self) -> Result<(), HttpError> {
-        self.rendered.clear();
-        let values = Values {
-            sequence: self.sequence,
-            now: clock::now(),
-            client: 0,
-        };
-        self.body.render(values, &mut self.rendered);
-        self.sequence += 1;
-        self.poster.post(&self.rendered)
+    fn emit(&mut self, due: u64, emitted: &mut Emitted) -> Result<(), HttpError> {
+        self.body.clear();
+        let batch = self.source.next(due, &mut self.body);
+        self.poster
+            .send(&self.body, batch.items, due, &mut emitted.answer)?;
+        emitted.batches += 1;
+        emitted.count += batch.items;
+        emitted.deliveries += batch.deliveries;
+        Ok(())
     }
 
-    /// Takes answers until the time has come.
-    fn wait_until(&mut self, due: Instant, answer: &mut Histogram) -> Result<(), HttpError> {
+    /// Takes answers until the time has come, and at least what is there.
+    fn wait_until(&mut self, due: u64, answer: &mut Histogram) -> Result<(), HttpError> {
         loop {
-            let left = due.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            let left = due.saturating_sub(clock::now());
+            let came = self.poster.receive(Duration::from_nanos(left), answer)?;
+            if left == 0 || (!came && clock::now() >= due) {
                 return Ok(());
             }
-            self.poster.receive(left, answer)?;
         }
+    }
+
+    /// Takes answers until few enough are missing for one more batch.
+    fn wait_for_answers(&mut self, emits: u64, answer: &mut Histogram) -> Result<(), EmitError> {
+        self.poster.receive(Duration::ZERO, answer)?;
+        while self.poster.unanswered() > emits.saturating_sub(self.source.batch()) {
+            if !self.poster.receive(STALL, answer)? {
+                let source = std::io::ErrorKind::TimedOut.into();
+                let doing = "waiting for an emit's answer";
+                return Err(HttpError::Io { doing, source }.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes answers until the clients miss few enough batches for one more.
+    fn wait_for_clients(&mut self, batches: u64, answer: &mut Histogram) -> Result<(), EmitError> {
+        while self.undelivered.len() as u64 >= batches.max(1) {
+            if let Some(oldest) = self.undelivered.pop_front() {
+                self.wait_for(oldest, answer)?;
+            }
+        }
+        Ok(())
     }
 
     /// Takes answers until the clients have so many events.
@@ -207,10 +253,10 @@ impl Emitter {
     }
 }
 
-fn is_over(length: Length, count: u64, start: Instant) -> bool {
+fn is_over(length: Length, batches: u64, start: u64) -> bool {
     match length {
-        Length::Emits(emits) => count >= emits,
-        Length::Time(time) => start.elapsed() >= time,
+        Length::Batches(all) => batches >= all,
+        Length::Time(time) => clock::now().saturating_sub(start) >= time.as_nanos() as u64,
     }
 }
 
@@ -219,13 +265,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_paced_burst_has_a_count_and_a_flat_one_a_bound() {
-        let paced = Burst::new(50.0, Duration::from_secs(10), 4);
-        assert_eq!(paced.interval, Duration::from_millis(20));
-        assert_eq!((paced.length, paced.in_flight), (Length::Emits(500), None));
-        let flat = Burst::new(0.0, Duration::from_secs(10), 4);
-        assert_eq!(flat.interval, Duration::ZERO);
-        assert_eq!(flat.length, Length::Time(Duration::from_secs(10)));
-        assert_eq!(flat.in_flight, Some(4));
+    fn a_paced_burst_has_a_count_and_a_flat_one_a_time() {
+        let flat = Pace::Delivered(4);
+        let paced = Burst::new(50.0, Duration::from_secs(10), flat);
+        assert_eq!(paced.pace, Pace::Every(Duration::from_millis(20)));
+        assert_eq!(paced.length, Length::Batches(500));
+        let fast = Burst::new(0.0, Duration::from_secs(10), flat);
+        assert_eq!(fast.pace, flat);
+        assert_eq!(fast.length, Length::Time(Duration::from_secs(10)));
     }
 }

@@ -1,14 +1,13 @@
 //! All clients: their sockets, and the one loop that connects, reads and answers for them.
 
 use std::{
-    io::{self, Read, Write},
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    io,
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use mio::{Events, Interest, Poll, Token, net::TcpStream};
-use socket2::{Domain, Protocol, Socket, Type};
+use mio::{Events, Poll, Token};
 use thiserror::Error;
 
 use crate::{
@@ -17,6 +16,15 @@ use crate::{
     emitter::Progress,
     template::PerClientError,
 };
+
+mod connection;
+mod gather;
+mod link;
+
+use connection::Connection;
+use link::Link;
+
+pub use gather::{Gathered, OnRefusal};
 
 /// Readiness reports taken in one turn.
 const EVENTS: usize = 1024;
@@ -32,12 +40,16 @@ pub struct FleetConfig {
     pub target: SocketAddr,
     /// How many.
     pub clients: usize,
+    /// Number of the first, for another fleet has those before it.
+    pub first: usize,
     /// How many may be on their way at once.
     pub concurrency: usize,
     /// Loopback source addresses to spread over, from 127.0.0.2 on.
     pub sources: u8,
     /// When connecting all of them has failed.
     pub deadline: Duration,
+    /// How long events and acknowledgements that are missing are waited for.
+    pub grace: Duration,
     /// What each does once connected.
     pub plan: Plan,
 }
@@ -92,17 +104,6 @@ pub enum Loss {
     Ended,
 }
 
-/// A socket and what is said on it.
-struct Connection {
-    stream: TcpStream,
-    client: Client,
-    /// Start of a frame that has not arrived whole.
-    partial: Vec<u8>,
-    /// What the socket did not take yet.
-    unsent: Vec<u8>,
-    open: bool,
-}
-
 /// All clients and what they have seen.
 pub struct Fleet {
     config: FleetConfig,
@@ -119,11 +120,11 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Connects all clients and waits until each is ready.
-    pub fn connect(config: FleetConfig) -> Result<Self, FleetError> {
-        config.plan.check(config.clients)?;
+    /// A fleet without clients; [`Fleet::gather`] makes them.
+    pub fn new(config: FleetConfig) -> Result<Self, FleetError> {
+        config.plan.check(config.first + config.clients)?;
         let poll = Poll::new().map_err(io_error("making an epoll"))?;
-        let mut fleet = Self {
+        Ok(Self {
             connections: Vec::with_capacity(config.clients),
             poll,
             events: Events::with_capacity(EVENTS),
@@ -132,8 +133,13 @@ impl Fleet {
             progress: Arc::default(),
             lost: Vec::new(),
             config,
-        };
-        fleet.connect_all()?;
+        })
+    }
+
+    /// Connects all clients and waits until each is ready.
+    pub fn connect(config: FleetConfig) -> Result<Self, FleetError> {
+        let mut fleet = Self::new(config)?;
+        fleet.gather(OnRefusal::Fail)?;
         Ok(fleet)
     }
 
@@ -160,74 +166,50 @@ impl Fleet {
         self.serve_until(time, |_| false).map(|_| ())
     }
 
+    /// All clients, in the order of their numbers.
+    pub fn clients(&self) -> impl Iterator<Item = &Client> {
+        self.connections.iter().map(|connection| &connection.client)
+    }
+
+    /// Number of the first client.
+    pub fn first(&self) -> usize {
+        self.config.first
+    }
+
+    /// Serves until `done`, but not longer than what is missing is waited for; whether it was done.
+    pub fn serve_out(&mut self, done: impl FnMut(&Self) -> bool) -> Result<bool, FleetError> {
+        self.serve_until(self.config.grace, done)
+    }
+
+    /// When the probe at `index` got its latest acknowledgement, or none while it waits for one.
+    pub fn answered(&self, index: usize) -> Option<u64> {
+        self.connections[index].client.answered()
+    }
+
     /// The fewest and the most events that any client has seen.
     pub fn events_per_client(&self) -> (u64, u64) {
-        let events = || {
-            self.connections
-                .iter()
-                .map(|connection| connection.client.events())
-        };
+        let events = || self.clients().map(Client::events);
         (events().min().unwrap_or(0), events().max().unwrap_or(0))
     }
 
-    fn connect_all(&mut self) -> Result<(), FleetError> {
-        let FleetConfig {
-            clients,
-            concurrency,
-            deadline,
-            ..
-        } = self.config;
-        let start = Instant::now();
-        while self.tally.ready < clients {
-            while self.connections.len() < clients.min(self.tally.ready + concurrency) {
-                self.open(self.connections.len())?;
-            }
-            self.turn(TICK)?;
-            if let Some((client, loss)) = self.lost.pop() {
-                return Err(FleetError::Lost {
-                    client,
-                    ready: self.tally.ready,
-                    loss,
-                });
-            }
-            if start.elapsed() > deadline {
-                return Err(FleetError::Slow {
-                    ready: self.tally.ready,
-                    clients,
-                    deadline,
-                });
-            }
-        }
-        Ok(())
+    /// How many clients were lost, with the first one's reason.
+    pub fn losses(&self) -> Option<(usize, String)> {
+        let (_, loss) = self.lost.first()?;
+        Some((self.lost.len(), loss.to_string()))
     }
 
-    fn open(&mut self, number: usize) -> Result<(), FleetError> {
-        let source = source_address(number, self.config.sources);
-        let mut stream = connecting(source, self.config.target)
-            .map_err(io_error("opening a client's socket"))?;
-        self.poll
-            .registry()
-            .register(
-                &mut stream,
-                Token(number),
-                Interest::READABLE | Interest::WRITABLE,
-            )
-            .map_err(io_error("watching a client's socket"))?;
-        let client = Client::new(number);
-        let mut unsent = Vec::new();
-        client.start(&self.config.plan, &mut unsent);
-        self.connections.push(Connection {
-            stream,
-            client,
-            partial: Vec::new(),
-            unsent,
-            open: true,
-        });
-        Ok(())
+    /// Sends a probe's event from the client at `index`, whose acknowledgement is waited for from
+    /// `since` on.
+    pub fn ask(&mut self, index: usize, event: &str, since: u64) {
+        let connection = &mut self.connections[index];
+        if connection.is_open {
+            let outcome = connection.ask(event, since);
+            self.note(index, outcome);
+        }
     }
 
     /// One wait for readiness and all that follows from it.
-    fn turn(&mut self, wait: Duration) -> Result<(), FleetError> {
+    pub fn turn(&mut self, wait: Duration) -> Result<(), FleetError> {
         if let Err(error) = self.poll.poll(&mut self.events, Some(wait)) {
             match error.kind() {
                 io::ErrorKind::Interrupted => return Ok(()),
@@ -235,9 +217,9 @@ impl Fleet {
             }
         }
         for event in &self.events {
-            let Token(number) = event.token();
-            let connection = &mut self.connections[number];
-            if !connection.open {
+            let Token(index) = event.token();
+            let connection = &mut self.connections[index];
+            if !connection.is_open {
                 continue;
             }
             let mut outcome = Ok(());
@@ -245,110 +227,40 @@ impl Fleet {
                 outcome = connection.read(&mut self.buffer, &self.config.plan, &mut self.tally);
             }
             if let Err(loss) = outcome.and_then(|()| connection.write()) {
-                connection.open = false;
-                // A socket that is already shut down is as good as one shut down now.
-                let _ = connection.stream.shutdown(std::net::Shutdown::Both);
-                self.lost.push((number, loss));
+                connection.close();
+                self.lost.push((index, loss));
             }
         }
         self.progress.set(self.tally.events);
         Ok(())
     }
-}
 
-impl Connection {
-    /// Reads until the socket has no more. Readiness is reported once per arrival, but a read that
-    /// does not fill the buffer has emptied the socket, which saves one call in two.
-    fn read(&mut self, buffer: &mut Vec<u8>, plan: &Plan, tally: &mut Tally) -> Result<(), Loss> {
-        loop {
-            let kept = self.partial.len();
-            if buffer.len() < kept + READ / 2 {
-                buffer.resize(kept + READ, 0);
-            }
-            buffer[..kept].copy_from_slice(&self.partial);
-            let count = match self.stream.read(&mut buffer[kept..]) {
-                Ok(0) => return Err(Loss::Ended),
-                Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) if is_passing(&error) => return Ok(()),
-                Err(error) => return Err(error.into()),
-            };
-            let filled = kept + count;
-            let input = &buffer[..filled];
-            let used = self
-                .client
-                .receive(input, clock::now(), plan, tally, &mut self.unsent)?;
-            self.partial.clear();
-            self.partial.extend_from_slice(&input[used..]);
-            if filled < buffer.len() {
-                return Ok(());
-            }
+    fn note(&mut self, index: usize, outcome: Result<(), Loss>) {
+        if let Err(loss) = outcome {
+            self.connections[index].close();
+            self.lost.push((index, loss));
         }
     }
 
-    fn write(&mut self) -> Result<(), Loss> {
-        while !self.unsent.is_empty() {
-            match self.stream.write(&self.unsent) {
-                Ok(count) => drop(self.unsent.drain(..count)),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if is_passing(&error) => return Ok(()),
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The socket is not ready; readiness will be reported. A socket that still connects says so too.
-fn is_passing(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected
-    )
-}
-
-/// 127.0.0.1 is the server's and the emitter's; clients have the addresses after it.
-fn source_address(number: usize, sources: u8) -> IpAddr {
-    let offset = (number % usize::from(sources.clamp(1, 250))) as u8;
-    Ipv4Addr::new(127, 0, 0, 2 + offset).into()
-}
-
-/// A socket on its way to `target`. Elsewhere than on loopback its source is the system's choice.
-fn connecting(source: IpAddr, target: SocketAddr) -> io::Result<TcpStream> {
-    let socket = Socket::new(
-        Domain::for_address(target),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    socket.set_nonblocking(true)?;
-    socket.set_tcp_nodelay(true)?;
-    if target.ip().is_loopback() && target.is_ipv4() {
-        socket.bind(&SocketAddr::new(source, 0).into())?;
-    }
-    match socket.connect(&target.into()) {
-        Err(error)
-            if error.raw_os_error() != Some(rustix::io::Errno::INPROGRESS.raw_os_error()) =>
-        {
-            Err(error)
-        }
-        _ => Ok(TcpStream::from_std(socket.into())),
+    /// A client's socket on its way; it first tried at `since`.
+    fn open(&self, index: usize, since: u64) -> Result<Connection, FleetError> {
+        let FleetConfig {
+            first,
+            sources,
+            target,
+            ref plan,
+            ..
+        } = self.config;
+        let number = first + index;
+        let mut link = Link::connect(number, sources, target)
+            .map_err(io_error("opening a client's socket"))?;
+        link.watch(self.poll.registry(), Token(index))
+            .map_err(io_error("watching a client's socket"))?;
+        let client = Client::new(number, since, plan);
+        Ok(Connection::new(link, client, plan))
     }
 }
 
 fn io_error(doing: &'static str) -> impl FnOnce(io::Error) -> FleetError {
     move |source| FleetError::Io { doing, source }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn clients_are_spread_over_their_sources() {
-        let address = |number| source_address(number, 100).to_string();
-        assert_eq!(address(0), "127.0.0.2");
-        assert_eq!(address(99), "127.0.0.101");
-        assert_eq!(address(100), "127.0.0.2");
-        assert_eq!(source_address(7, 0).to_string(), "127.0.0.2");
-    }
 }

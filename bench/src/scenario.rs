@@ -2,25 +2,26 @@
 
 use std::{
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use serde::Serialize;
 use thiserror::Error;
 
 use crate::{
-    emitter::{Burst, EmitError, Emitted, Emitter},
-    fleet::{Fleet, FleetConfig, FleetError},
-    http::{HttpError, Poster, Url},
-    process::{ProcessError, Usage},
-    template::Template,
+    emitter::{Burst, EmitError, Emitted, Emitter, Source},
+    fleet::{Fleet, FleetConfig, FleetError, OnRefusal},
+    http::{Framing, HttpError, Poster, Url},
+    process::ProcessError,
 };
 
 pub mod fanout;
 pub mod idle;
+pub mod listen;
+pub mod probes;
+mod reading;
 
-/// Deliveries may trail the last emit by this much before they count as missing.
-const GRACE: Duration = Duration::from_secs(20);
+use reading::{Reading, micros};
 
 /// A measurement could not be made; nothing is reported of it.
 #[derive(Debug, Error)]
@@ -47,26 +48,24 @@ pub enum ScenarioError {
     },
 }
 
-/// The server under test.
+/// The server under test, and the clients that it gets.
 #[derive(Clone, Debug)]
 pub struct Subject {
     /// Its process, whose CPU time and memory are read.
     pub pid: u32,
-    /// The clients that it gets.
+    /// The clients.
     pub fleet: FleetConfig,
-    /// How it is told to emit.
-    pub emit: EmitConfig,
 }
 
-/// How a server is told to emit to all clients.
+/// Where a server takes emits.
 #[derive(Clone, Debug)]
 pub struct EmitConfig {
     /// Where to post to.
     pub url: Url,
     /// Headers, as whole lines.
     pub headers: Vec<String>,
-    /// What to post.
-    pub body: Template,
+    /// How emits are put on the connection.
+    pub framing: Framing,
 }
 
 /// What connecting cost.
@@ -79,47 +78,72 @@ pub struct Connected {
 }
 
 impl Subject {
-    /// Connects the clients and opens the emitter's connection.
-    fn connect(&self) -> Result<(Fleet, Emitter, Connected), ScenarioError> {
-        let before = Usage::of(self.pid)?;
-        let start = Instant::now();
-        let fleet = Fleet::connect(self.fleet.clone())?;
-        let cpu = Usage::of(self.pid)?.since(before).total();
+    /// Connects the clients, each of which must get through at once.
+    fn connect(&self) -> Result<(Fleet, Connected), ScenarioError> {
+        let before = Reading::take(self.pid)?;
+        let mut fleet = Fleet::new(self.fleet.clone())?;
+        fleet.gather(OnRefusal::Fail)?;
+        let spent = before.spent()?;
         let connected = Connected {
-            seconds: start.elapsed().as_secs_f64(),
-            cpu_us_per_client: micros(cpu) / self.fleet.clients as f64,
+            seconds: spent.seconds,
+            cpu_us_per_client: spent.server_each(self.fleet.clients as u64),
         };
-        let EmitConfig { url, headers, body } = &self.emit;
-        let poster = Poster::connect(url, headers)?;
-        let progress = fleet.progress.clone();
-        let emitter = Emitter::new(poster, body.clone(), self.fleet.clients, progress);
-        Ok((fleet, emitter, connected))
+        Ok((fleet, connected))
     }
 }
 
-/// Runs a burst on a thread of its own while the fleet is served, then serves on until every
-/// client has every event, some are lost, or the grace is over.
-fn run(
+impl EmitConfig {
+    /// Connects a backend that emits what `source` says to the clients of `fleet`.
+    fn connect<S: Source>(&self, source: S, fleet: &Fleet) -> Result<Emitter<S>, HttpError> {
+        let poster = Poster::connect(&self.url, &self.headers, self.framing)?;
+        Ok(Emitter::new(poster, source, fleet.progress.clone()))
+    }
+}
+
+/// Runs a burst on a thread of its own while the fleet is served.
+fn burst<S: Source>(
     fleet: &mut Fleet,
-    mut emitter: Emitter,
+    mut emitter: Emitter<S>,
     burst: Burst,
-) -> Result<(Emitter, Emitted), ScenarioError> {
-    let before = fleet.tally.events;
+) -> Result<(Emitter<S>, Emitted), ScenarioError> {
     let emitting: JoinHandle<Result<_, EmitError>> = thread::spawn(move || {
         let emitted = emitter.run(burst)?;
         Ok((emitter, emitted))
     });
-    while !fleet.serve_until(GRACE, |_| emitting.is_finished())? {}
-    let (emitter, emitted) = emitting
-        .join()
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-    let expected = before + emitted.count * emitter.clients();
-    fleet.serve_until(GRACE, |fleet| {
-        fleet.tally.events >= expected || !fleet.lost.is_empty()
-    })?;
+    fleet.serve_until(Duration::MAX, |_| emitting.is_finished())?;
+    Ok(resumed(emitting.join())?)
+}
+
+/// Runs a burst, then serves on until every client has every event, some are lost, or the grace is
+/// over.
+fn run<S: Source>(
+    fleet: &mut Fleet,
+    emitter: Emitter<S>,
+    wanted: Burst,
+) -> Result<(Emitter<S>, Emitted), ScenarioError> {
+    let before = fleet.tally.events;
+    let (emitter, emitted) = burst(fleet, emitter, wanted)?;
+    let expected = before + emitted.deliveries;
+    fleet.serve_out(|fleet| fleet.tally.events >= expected || !fleet.lost.is_empty())?;
     Ok((emitter, emitted))
 }
 
-fn micros(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e6
+/// The same as [`run`] before measuring: what is missing would leak into what is measured.
+fn warm_up<S: Source>(
+    fleet: &mut Fleet,
+    emitter: Emitter<S>,
+    wanted: Burst,
+) -> Result<(Emitter<S>, Emitted), ScenarioError> {
+    let (emitter, emitted) = run(fleet, emitter, wanted)?;
+    let (got, expected) = (fleet.tally.events, emitted.deliveries);
+    if got != expected {
+        return Err(ScenarioError::WarmUp { got, expected });
+    }
+    fleet.tally.latency.clear();
+    Ok((emitter, emitted))
+}
+
+/// What a thread returned; its panic goes on here.
+fn resumed<T>(joined: thread::Result<T>) -> T {
+    joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }

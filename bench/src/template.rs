@@ -6,17 +6,23 @@ use thiserror::Error;
 
 /// What a template's places stand for.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Values {
+pub struct Values<'a> {
     /// `{n}`: the number of the client, from 0.
     pub client: usize,
     /// `{seq}`: the number of the emit, from 0.
     pub sequence: u64,
     /// `{now}`: nanoseconds of [`crate::clock::now`].
     pub now: u64,
+    /// `{user}`: the number of the client that an emit is for.
+    pub user: usize,
+    /// `{symbol}`: the symbol that a quote is of.
+    pub symbol: &'a str,
+    /// `{symbols}`: JSON array of the symbols that a client watches.
+    pub symbols: &'a str,
 }
 
-/// A text taken apart at `{n}`, `{seq}` and `{now}`; every other brace is literal, so JSON can be
-/// written as it is.
+/// A text taken apart at the places that [`Values`] names; every other brace is literal, so JSON
+/// can be written as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template(Vec<Part>);
 
@@ -26,12 +32,18 @@ enum Part {
     Client,
     Sequence,
     Now,
+    User,
+    Symbol,
+    Symbols,
 }
 
-const PLACES: [(&str, Part); 3] = [
+const PLACES: [(&str, Part); 6] = [
     ("{n}", Part::Client),
     ("{seq}", Part::Sequence),
     ("{now}", Part::Now),
+    ("{user}", Part::User),
+    ("{symbol}", Part::Symbol),
+    ("{symbols}", Part::Symbols),
 ];
 
 impl Template {
@@ -55,7 +67,7 @@ impl Template {
     }
 
     /// Appends the text with its places filled in.
-    pub fn render(&self, values: Values, out: &mut String) {
+    pub fn render(&self, values: Values<'_>, out: &mut String) {
         use std::fmt::Write as _;
         for part in &self.0 {
             // Writing to a String cannot fail.
@@ -64,6 +76,9 @@ impl Template {
                 Part::Client => write!(out, "{}", values.client),
                 Part::Sequence => write!(out, "{}", values.sequence),
                 Part::Now => write!(out, "{}", values.now),
+                Part::User => write!(out, "{}", values.user),
+                Part::Symbol => out.write_str(values.symbol),
+                Part::Symbols => out.write_str(values.symbols),
             };
         }
     }
@@ -134,21 +149,17 @@ impl PerClient {
         }
     }
 
-    /// The text of client `n`; empty past the end of a file that was not checked.
-    pub fn text(&self, n: usize) -> Cow<'_, str> {
+    /// The text of client `values.client`; empty past the end of a file that was not checked.
+    pub fn text(&self, values: Values<'_>) -> Cow<'_, str> {
         match self {
             Self::Template(template) => {
                 let mut text = String::new();
-                template.render(
-                    Values {
-                        client: n,
-                        ..Values::default()
-                    },
-                    &mut text,
-                );
+                template.render(values, &mut text);
                 Cow::Owned(text)
             }
-            Self::Lines(lines) => Cow::Borrowed(lines.get(n).map_or("", String::as_str)),
+            Self::Lines(lines) => {
+                Cow::Borrowed(lines.get(values.client).map_or("", String::as_str))
+            }
         }
     }
 }
@@ -159,7 +170,7 @@ mod tests {
 
     use super::*;
 
-    fn rendered(text: &str, values: Values) -> String {
+    fn rendered(text: &str, values: Values<'_>) -> String {
         let mut out = String::new();
         Template::parse(text).render(values, &mut out);
         out
@@ -171,11 +182,18 @@ mod tests {
             client: 7,
             sequence: 3,
             now: 99,
+            user: 4,
+            symbol: "S0001",
+            symbols: r#"["S0001"]"#,
         };
         let json = r#"{"a":{"n":"u{n}"},"ts":{now},"seq":{seq}}"#;
         assert_eq!(
             rendered(json, values),
             r#"{"a":{"n":"u7"},"ts":99,"seq":3}"#
+        );
+        assert_eq!(
+            rendered(r#"{"u":{user},"s":"{symbol}","w":{symbols}}"#, values),
+            r#"{"u":4,"s":"S0001","w":["S0001"]}"#
         );
         assert!(Template::parse(json).is_stamped());
         assert!(!Template::parse("{n}").is_stamped());
@@ -184,7 +202,11 @@ mod tests {
     #[test]
     fn a_short_file_is_refused() {
         let lines = PerClient::Lines(vec!["a".into(), "b".into()]);
-        assert_eq!(lines.text(1), "b");
+        let second = Values {
+            client: 1,
+            ..Values::default()
+        };
+        assert_eq!(lines.text(second), "b");
         assert!(lines.check(2).is_ok());
         let error = lines.check(3).unwrap_err().to_string();
         assert_eq!(error, "the file has 2 lines, 3 clients need one each");

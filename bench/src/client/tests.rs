@@ -12,6 +12,7 @@ fn plan() -> Plan {
         path: "/socket.io/".into(),
         auth: Some(r#"{"userId":"u{n}"}"#.parse().unwrap()),
         subscribe: Some(r#"["subscribe:bench"]"#.parse().unwrap()),
+        expect: Expect::Stamps,
     }
 }
 
@@ -29,7 +30,8 @@ fn masked(payload: &str) -> Vec<u8> {
 
 /// A client that has been told all of `input` in pieces of `piece` bytes.
 fn told(input: &[u8], piece: usize) -> (Client, Tally, Result<Vec<u8>, ClientError>) {
-    let (mut client, mut tally, mut out) = (Client::new(5), Tally::default(), Vec::new());
+    let (mut client, mut tally, mut out) =
+        (Client::new(5, 400, &plan()), Tally::default(), Vec::new());
     let mut pending = Vec::new();
     for bytes in input.chunks(piece) {
         pending.extend_from_slice(bytes);
@@ -63,7 +65,8 @@ fn connects_subscribes_counts_in_pieces_of_any_size() {
         let said = [r#"40{"userId":"u5"}"#, r#"420["subscribe:bench"]"#, "3"].map(masked);
         assert_eq!(out, Ok(said.concat()));
         assert_eq!((tally.ready, tally.events, client.events()), (1, 3, 3));
-        assert_eq!((tally.bytes, tally.out_of_order), (84, 1));
+        assert_eq!((tally.bytes, tally.faults.repeated), (84, 1));
+        assert_eq!(tally.ready_after.quantile(1.0), 600);
         assert_eq!(
             (tally.latency.total(), tally.latency.quantile(1.0)),
             (3, 600)
@@ -112,11 +115,21 @@ fn websocket_ping_is_answered() {
 }
 
 #[test]
-fn stamps_are_found_or_not() {
-    assert_eq!(stamp(br#"42["q",{"ts":17}]"#), Some(17));
-    assert_eq!(stamp(br#"42["q",{"ts":"17"}]"#), None);
-    assert_eq!(stamp(br#"42["q",{"ts":99999999999999999999}]"#), None);
-    assert_eq!(stamp(br#"42["q",{}]"#), None);
+fn a_probe_counts_from_when_it_was_due_to_its_acknowledgement() {
+    let (mut client, mut tally, out) = told(&session(&[server(1, r#"430[{"ok":true}]"#)]), 64);
+    let mut out = out.unwrap();
+    assert_eq!(client.answered(), Some(0));
+    client.ask(r#"["probe"]"#, 300, &mut out);
+    assert!(out.ends_with(&masked(r#"421["probe"]"#)));
+    assert_eq!(client.answered(), None);
+    let answer = server(1, r#"431[{"ok":false}]"#);
+    let mut hear =
+        |client: &mut Client| client.receive(&answer, 1_000, &plan(), &mut tally, &mut Vec::new());
+    hear(&mut client).unwrap();
+    assert_eq!(client.answered(), Some(1_000));
+    assert!(hear(&mut client).is_err(), "nothing was asked any more");
+    assert_eq!((tally.acks.total(), tally.acks.quantile(1.0)), (1, 700));
+    assert_eq!(tally.refused_acks, 1);
 }
 
 proptest! {

@@ -1,22 +1,37 @@
 //! One room, all clients in it: what a delivery costs the server.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Connected, ScenarioError, Subject, micros, run};
-use crate::{emitter::Burst, fleet::Fleet, histogram::Quantiles, process::Usage};
+use super::{
+    Connected, EmitConfig, Reading, ScenarioError, Subject, micros,
+    probes::{ProbeConfig, Probed, Probes},
+    run, warm_up,
+};
+use crate::{
+    emitter::{Burst, OneRoom},
+    fleet::Fleet,
+    histogram::Quantiles,
+    template::Template,
+};
 
 /// Serving this much longer shows deliveries that nobody should have got.
 const SURPLUS_WATCH: Duration = Duration::from_millis(200);
 
 /// How much load, and for how long.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct FanoutConfig {
+    /// Where emits go.
+    pub emit: EmitConfig,
+    /// What is emitted to all clients.
+    pub body: Template,
     /// Emits before measuring, so that the server is at its pace.
     pub warm_up: Burst,
     /// Emits while measuring.
     pub measured: Burst,
+    /// Other clients, outside the room, who ask something of the server meanwhile.
+    pub probes: ProbeConfig,
 }
 
 /// What a fan-out showed.
@@ -30,8 +45,8 @@ pub struct Fanout {
     pub emits: u64,
     /// Events that clients received.
     pub deliveries: u64,
-    /// Whether each client received each event once and in order, and none was lost. If not, the
-    /// other figures mean nothing.
+    /// Whether each client received each event once and in order, none was lost, and each probe
+    /// was answered. If not, the other figures mean nothing.
     pub exact: bool,
     /// Clients lost, with the first one's reason.
     pub lost: Option<(usize, String)>,
@@ -43,7 +58,7 @@ pub struct Fanout {
     pub deliveries_per_second: f64,
     /// Mean size of an event's packet.
     pub bytes_per_delivery: f64,
-    /// CPU time of the server in microseconds for each delivery.
+    /// CPU time of the server in microseconds for each delivery; what probes cost is in it.
     pub cpu_us_per_delivery: f64,
     /// The part of that in its own code.
     pub user_us_per_delivery: f64,
@@ -51,85 +66,65 @@ pub struct Fanout {
     pub server_cores: f64,
     /// Cores that this process kept busy; near 1 it may be the limit.
     pub load_cores: f64,
-    /// From emit to delivery, in microseconds; none when the body holds no `"ts":{now}`.
+    /// From when the emit was due to delivery, in microseconds; none when the body holds no
+    /// `"ts":{now}`. Without a pace, an emit is due when it leaves.
     pub latency_us: Option<Quantiles>,
-    /// From emit to its answer, in microseconds.
+    /// From when the emit was due to its answer, in microseconds.
     pub answer_us: Option<Quantiles>,
-    /// How much the latest emit was behind its time, in microseconds.
+    /// How much later than due the latest emit left, in microseconds; it is part of the latencies.
     pub late_us: f64,
+    /// What the probes showed, where there were any.
+    pub probes: Option<Probed>,
+    /// From a probe's event to its acknowledgement, in microseconds, where there were any.
+    pub ack_us: Option<Quantiles>,
     /// What connecting cost.
     pub connect: Connected,
 }
 
-/// CPU time of both sides at one moment.
-struct Reading {
-    at: Instant,
-    server: Usage,
-    load: Usage,
-}
-
 /// Connects, warms up, measures.
 pub fn measure(subject: &Subject, config: FanoutConfig) -> Result<Fanout, ScenarioError> {
-    let (mut fleet, emitter, connect) = subject.connect()?;
-    let (emitter, warm) = run(&mut fleet, emitter, config.warm_up)?;
-    let expected = warm.count * emitter.clients();
-    if fleet.tally.events != expected {
-        return Err(ScenarioError::WarmUp {
-            got: fleet.tally.events,
-            expected,
-        });
-    }
-    fleet.tally.latency.clear();
+    let (mut fleet, connect) = subject.connect()?;
+    let probes = Probes::connect(&config.probes, &subject.fleet)?;
+    let source = OneRoom::new(config.body, subject.fleet.clients);
+    let emitter = config.emit.connect(source, &fleet)?;
+    let (emitter, warm) = warm_up(&mut fleet, emitter, config.warm_up)?;
     let bytes = fleet.tally.bytes;
 
     let before = Reading::take(subject.pid)?;
+    let probing = probes.map(Probes::start);
     let (_, emitted) = run(&mut fleet, emitter, config.measured)?;
-    let after = Reading::take(subject.pid)?;
+    let spent = before.spent()?;
+    let probes = probing.map(|probing| probing.finish()).transpose()?;
     fleet.serve_for(SURPLUS_WATCH)?;
 
-    let deliveries = fleet.tally.events - expected;
-    let per_delivery = |time: Duration| micros(time) / deliveries as f64;
-    let server = after.server.since(before.server);
-    let load = after.load.since(before.load).total();
-    let seconds = (after.at - before.at).as_secs_f64();
+    let deliveries = fleet.tally.events - warm.deliveries;
+    let answered = probes.as_ref().is_none_or(Probed::is_valid);
     Ok(Fanout {
         scenario: "fanout",
         clients: subject.fleet.clients,
         emits: emitted.count,
         deliveries,
-        exact: is_exact(&fleet, warm.count + emitted.count),
-        lost: fleet
-            .lost
-            .first()
-            .map(|(_, loss)| (fleet.lost.len(), loss.to_string())),
-        out_of_order: fleet.tally.out_of_order,
-        seconds,
-        deliveries_per_second: deliveries as f64 / seconds,
+        exact: answered && is_exact(&fleet, warm.count + emitted.count),
+        lost: fleet.losses(),
+        out_of_order: fleet.tally.faults.not_newer(),
+        seconds: spent.seconds,
+        deliveries_per_second: deliveries as f64 / spent.seconds,
         bytes_per_delivery: (fleet.tally.bytes - bytes) as f64 / deliveries as f64,
-        cpu_us_per_delivery: per_delivery(server.total()),
-        user_us_per_delivery: per_delivery(server.user),
-        server_cores: server.total().as_secs_f64() / seconds,
-        load_cores: load.as_secs_f64() / seconds,
+        cpu_us_per_delivery: spent.server_each(deliveries),
+        user_us_per_delivery: micros(spent.server.user) / deliveries as f64,
+        server_cores: spent.server_cores(),
+        load_cores: spent.load_cores(),
         latency_us: fleet.tally.latency.quantiles(),
         answer_us: emitted.answer.quantiles(),
         late_us: micros(emitted.late),
+        ack_us: probes.as_ref().and_then(|probed| probed.ack_us),
+        probes,
         connect,
     })
 }
 
-impl Reading {
-    fn take(pid: u32) -> Result<Self, ScenarioError> {
-        let (server, load) = (Usage::of(pid)?, Usage::of(std::process::id())?);
-        Ok(Self {
-            at: Instant::now(),
-            server,
-            load,
-        })
-    }
-}
-
 fn is_exact(fleet: &Fleet, emits: u64) -> bool {
     fleet.lost.is_empty()
-        && fleet.tally.out_of_order == 0
+        && fleet.tally.faults.are_none()
         && fleet.events_per_client() == (emits, emits)
 }

@@ -5,15 +5,20 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::{Connected, ScenarioError, Subject, run};
+use super::{Connected, EmitConfig, ScenarioError, Subject, run};
 use crate::{
-    emitter::{Burst, Length},
+    emitter::{Burst, Length, OneRoom, Pace},
     process::{resident, resident_peak},
+    template::Template,
 };
 
 /// How long to wait, and how much to flood.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct IdleConfig {
+    /// Where emits of the flood go.
+    pub emit: EmitConfig,
+    /// What is emitted to all clients.
+    pub body: Template,
     /// Time in silence before memory is read.
     pub settle: Duration,
     /// Emits to all clients in the flood; none skips it.
@@ -61,17 +66,18 @@ pub fn measure(subject: &Subject, config: IdleConfig) -> Result<Idle, ScenarioEr
     let empty = resident(subject.pid)?;
     let clients = subject.fleet.clients;
     let kib_each = |bytes: u64| bytes.saturating_sub(empty) as f64 / 1024.0 / clients as f64;
-    let (mut fleet, emitter, connect) = subject.connect()?;
+    let (mut fleet, connect) = subject.connect()?;
     fleet.serve_for(config.settle)?;
     let idle = resident(subject.pid)?;
 
     let mut after_flood = None;
     if config.flood > 0 {
         let burst = Burst {
-            interval: Duration::ZERO,
-            length: Length::Emits(config.flood),
-            in_flight: Some(config.in_flight),
+            pace: Pace::Delivered(config.in_flight),
+            length: Length::Batches(config.flood),
         };
+        let source = OneRoom::new(config.body, clients);
+        let emitter = config.emit.connect(source, &fleet)?;
         let start = Instant::now();
         run(&mut fleet, emitter, burst)?;
         let seconds = start.elapsed().as_secs_f64();
@@ -87,10 +93,7 @@ pub fn measure(subject: &Subject, config: IdleConfig) -> Result<Idle, ScenarioEr
     Ok(Idle {
         scenario: "idle",
         clients,
-        lost: fleet
-            .lost
-            .first()
-            .map(|(_, loss)| (fleet.lost.len(), loss.to_string())),
+        lost: fleet.losses(),
         empty_kib: empty as f64 / 1024.0,
         kib_per_connection: kib_each(idle),
         after_flood,

@@ -1,0 +1,138 @@
+//! Arguments that several scenarios have.
+
+use std::{net::SocketAddr, time::Duration};
+
+use clap::Args;
+
+use crate::{
+    client::{Expect, Plan},
+    fleet::FleetConfig,
+    http::{Framing, Url},
+    scenario::{EmitConfig, Subject},
+    template::PerClient,
+};
+
+/// Deliveries may trail the last emit by this much before they count as missing.
+const GRACE: Duration = Duration::from_secs(20);
+
+/// The server and its clients.
+#[derive(Debug, Args)]
+pub(super) struct SubjectArgs {
+    /// Address that clients connect to.
+    #[arg(long, value_name = "IP:PORT")]
+    target: SocketAddr,
+    /// Process of the server, on this machine.
+    #[arg(long)]
+    pid: u32,
+    /// Path of Socket.IO.
+    #[arg(long, default_value = "/socket.io/")]
+    path: String,
+    /// How many clients.
+    #[arg(long, default_value_t = 1000)]
+    clients: usize,
+    /// How many may be connecting at once.
+    #[arg(long, default_value_t = 64)]
+    concurrency: usize,
+    /// Source addresses to spread over, 127.0.0.2 and up.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u8).range(1..=250))]
+    sources: u8,
+    /// Seconds until all must be connected.
+    #[arg(long, default_value_t = 60.0, value_parser = seconds)]
+    connect_timeout: f64,
+    /// JSON object sent with CONNECT; {n} is the client's number, @FILE has a line for each.
+    #[arg(long)]
+    auth: Option<PerClient>,
+    /// JSON array sent as an event once connected, its acknowledgement awaited; {n} and @FILE too.
+    #[arg(long)]
+    subscribe: Option<PerClient>,
+}
+
+/// Where emits go.
+#[derive(Debug, Args)]
+pub(super) struct EmitArgs {
+    /// Where emits are posted.
+    #[arg(long, value_name = "URL")]
+    emit_url: Url,
+    /// A header for it, as a whole line; may be given again.
+    #[arg(long, value_name = "HEADER")]
+    emit_header: Vec<String>,
+    /// Its body. {now} in `"ts":{now}` makes latency known, {seq} is the emit's number.
+    #[arg(long)]
+    pub(super) emit_body: String,
+}
+
+impl SubjectArgs {
+    /// What each client sends to subscribe.
+    pub(super) fn subscribe(&self) -> Option<&PerClient> {
+        self.subscribe.as_ref()
+    }
+
+    /// The server and clients that check events by `expect`.
+    pub(super) fn subject(self, expect: Expect) -> Subject {
+        let plan = Plan {
+            host: self.target.to_string(),
+            path: self.path,
+            auth: self.auth,
+            subscribe: self.subscribe,
+            expect,
+        };
+        let fleet = FleetConfig {
+            target: self.target,
+            clients: self.clients,
+            first: 0,
+            concurrency: self.concurrency,
+            sources: self.sources,
+            deadline: Duration::from_secs_f64(self.connect_timeout),
+            grace: GRACE,
+            plan,
+        };
+        Subject {
+            pid: self.pid,
+            fleet,
+        }
+    }
+}
+
+impl EmitArgs {
+    /// Where emits go, and how they are put there.
+    pub(super) fn config(&self, framing: Framing) -> EmitConfig {
+        EmitConfig {
+            url: self.emit_url.clone(),
+            headers: self.emit_header.clone(),
+            framing,
+        }
+    }
+}
+
+/// A time that is not negative and not absurd.
+pub(super) fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(value) if (0.0..=86_400.0).contains(&value) => Ok(value),
+        _ => Err("a number of seconds from 0 to 86400 is needed".to_owned()),
+    }
+}
+
+/// A rate that is not negative and not absurd.
+pub(super) fn rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(value) if (0.0..=10_000_000.0).contains(&value) => Ok(value),
+        _ => Err("a number each second from 0 to 10000000 is needed".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_bounded() {
+        assert_eq!(seconds("2.5"), Ok(2.5));
+        for bad in ["-1", "NaN", "inf", "x", "86401"] {
+            assert!(seconds(bad).is_err(), "{bad}");
+        }
+        assert_eq!(rate("0"), Ok(0.0));
+        for bad in ["-1", "NaN", "inf", "x", "1e9"] {
+            assert!(rate(bad).is_err(), "{bad}");
+        }
+    }
+}

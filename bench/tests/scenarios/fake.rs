@@ -1,0 +1,249 @@
+//! A Socket.IO server with an HTTP way to emit that can be told to fail. It knows just what one
+//! client of the generator says.
+
+use std::{
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+};
+
+use serde_json::Value;
+
+use super::wire::{Wire, send};
+
+/// What the server does wrong, to its first client unless said otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) enum Fault {
+    #[default]
+    None,
+    /// An event is sent twice.
+    Repeats,
+    /// Two events change places.
+    Swaps,
+    /// The connection is closed.
+    Closes,
+    /// An event does not come.
+    Drops,
+    /// No more events come.
+    Stops,
+    /// An event goes to the second client instead.
+    Misdirects,
+    /// So many clients, the first ones, are refused by CONNECT_ERROR.
+    Refuses(u64),
+    /// An emit is answered with 500, or with an error in its line.
+    Fails,
+    /// Acknowledgements of all that is not subscribing are refusals.
+    Denies,
+    /// They do not come.
+    Ignores,
+}
+
+/// How a server is made.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Config {
+    pub(crate) fault: Fault,
+    /// With which event to the client, from 0, the fault shows.
+    pub(crate) at: u64,
+    /// Whether only the newest quote of a symbol in a request is delivered.
+    pub(crate) conflates: bool,
+}
+
+/// A client that subscribed.
+struct Member {
+    stream: TcpStream,
+    user: String,
+    /// What it subscribed to, as JSON.
+    wants: Value,
+    /// Events for it so far.
+    events: u64,
+    /// A packet that is sent after the next one.
+    held: Option<String>,
+}
+
+pub(crate) struct FakeServer {
+    config: Config,
+    members: Mutex<Vec<Member>>,
+    joins: AtomicU64,
+}
+
+impl FakeServer {
+    pub(crate) fn start(config: Config) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = Arc::new(Self {
+            config,
+            members: Mutex::default(),
+            joins: AtomicU64::new(0),
+        });
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let server = server.clone();
+                thread::spawn(move || server.serve(stream));
+            }
+        });
+        address
+    }
+
+    fn serve(&self, stream: TcpStream) -> Option<()> {
+        stream.set_nodelay(true).unwrap();
+        let mut wire = Wire::new(stream);
+        let head = wire.head()?;
+        if head.starts_with("POST /stream ") {
+            return self.serve_lines(&head, wire);
+        }
+        if head.starts_with("POST /emit ") {
+            return self.serve_emits(head, wire);
+        }
+        let upgrade = "GET /live/?EIO=4&transport=websocket HTTP/1.1\r\n";
+        assert!(head.starts_with(upgrade), "{head}");
+        self.serve_client(wire)
+    }
+
+    fn serve_client(&self, mut wire: Wire) -> Option<()> {
+        wire.write(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")?;
+        wire.send(r#"0{"sid":"e"}"#);
+        let connect = wire.packet()?;
+        let auth: Value = serde_json::from_str(connect.strip_prefix("40")?).unwrap();
+        let join = self.joins.fetch_add(1, Ordering::Relaxed);
+        match self.config.fault {
+            Fault::Refuses(count) if join < count => wire.send(r#"44{"message":"no room"}"#),
+            _ => wire.send(r#"40{"sid":"s"}"#),
+        }
+        loop {
+            let packet = wire.packet()?;
+            let event = packet.strip_prefix("42").unwrap();
+            let (id, event) = event.split_at(event.find('[').unwrap());
+            let event: Value = serde_json::from_str(event).unwrap();
+            let is_subscribing = event[0].as_str().unwrap().starts_with("subscribe:");
+            if is_subscribing {
+                self.members().push(Member {
+                    stream: wire.stream(),
+                    user: auth["userId"].as_str().unwrap_or_default().to_owned(),
+                    wants: event[1].clone(),
+                    events: 0,
+                    held: None,
+                });
+            }
+            match self.config.fault {
+                Fault::Denies if !is_subscribing => {
+                    wire.send(&format!(r#"43{id}[{{"ok":false}}]"#))
+                }
+                Fault::Ignores if !is_subscribing => {}
+                _ => wire.send(&format!(r#"43{id}[{{"ok":true}}]"#)),
+            }
+        }
+    }
+
+    fn serve_emits(&self, mut head: String, mut wire: Wire) -> Option<()> {
+        loop {
+            assert!(head.contains("\r\nX-Key: k\r\n"), "{head}");
+            let length = head.rsplit_once("Content-Length: ").unwrap().1;
+            let body = wire.take(length.trim().parse().unwrap())?;
+            let status = match self.emit(&items(&body)) {
+                true => "202 Accepted",
+                false => "500 Internal Server Error",
+            };
+            wire.write(format!("HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\n{{}}").as_bytes())?;
+            head = wire.head()?;
+        }
+    }
+
+    fn serve_lines(&self, head: &str, mut wire: Wire) -> Option<()> {
+        assert!(
+            head.contains("\r\nTransfer-Encoding: chunked\r\n"),
+            "{head}"
+        );
+        wire.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+        loop {
+            let chunk = wire.chunk()?;
+            for item in items(&chunk) {
+                let line = match self.emit(&[item]) {
+                    true => "{\"id\":\"x\"}\n",
+                    false => "{\"error\":{}}\n",
+                };
+                wire.write(format!("{:x}\r\n{line}\r\n", line.len()).as_bytes())?;
+            }
+        }
+    }
+
+    /// Delivers; whether that is what the caller is told.
+    fn emit(&self, items: &[Value]) -> bool {
+        let mut members = self.members();
+        let mut is_taken = true;
+        for (place, item) in items.iter().enumerate() {
+            let is_newest = items[place + 1..]
+                .iter()
+                .all(|later| later["symbol"] != item["symbol"]);
+            if self.config.conflates && !is_newest {
+                continue;
+            }
+            let packet = format!("42[\"quote\",{item}]");
+            for index in 0..members.len() {
+                if members[index].is_meant(item) {
+                    is_taken &= self.deliver(&mut members, index, &packet);
+                }
+            }
+        }
+        is_taken
+    }
+
+    fn deliver(&self, members: &mut [Member], index: usize, packet: &str) -> bool {
+        let member = &mut members[index];
+        let number = member.events;
+        member.events += 1;
+        let is_faulty = index == 0 && number == self.config.at;
+        match self.config.fault {
+            Fault::Closes if is_faulty => member.stream.shutdown(Shutdown::Both).unwrap(),
+            Fault::Swaps if is_faulty => {
+                member.held = Some(packet.to_owned());
+                return true;
+            }
+            Fault::Repeats if is_faulty => send(&mut member.stream, packet),
+            Fault::Drops if is_faulty => return true,
+            Fault::Stops if index == 0 && number >= self.config.at => return true,
+            Fault::Misdirects if is_faulty => {
+                send(&mut members[1].stream, packet);
+                return true;
+            }
+            Fault::Fails if is_faulty => return false,
+            _ => {}
+        }
+        send(&mut member.stream, packet);
+        if let Some(packet) = member.held.take() {
+            send(&mut member.stream, &packet);
+        }
+        true
+    }
+
+    fn members(&self) -> MutexGuard<'_, Vec<Member>> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Member {
+    /// Whether an emit is for it: for its user, for one of its symbols, or for all.
+    fn is_meant(&self, item: &Value) -> bool {
+        let has = |wanted: &Value, value: &Value| {
+            wanted.as_array().is_some_and(|all| all.contains(value))
+        };
+        match (&item["user"], &item["symbol"]) {
+            (Value::String(user), _) => *user == self.user,
+            (_, symbol @ Value::String(_)) => has(&self.wants["symbols"], symbol),
+            _ => true,
+        }
+    }
+}
+
+/// The emits of a body: one, an array of them, or one a line.
+fn items(body: &str) -> Vec<Value> {
+    match body.starts_with('[') {
+        true => serde_json::from_str(body).unwrap(),
+        false => body
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect(),
+    }
+}
