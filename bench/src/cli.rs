@@ -2,11 +2,14 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::scenario::{ScenarioError, fanout::Fanout, idle::Idle, listen::Listened};
+use crate::scenario::{
+    ScenarioError, fanout::Fanout, idle::Idle, listen::Listened, quotes::Quoted,
+};
 
 mod common;
 mod fanout;
 mod idle;
+mod quotes;
 
 /// Loads a Socket.IO server and reports what it took, as one line of JSON.
 #[derive(Debug, Parser)]
@@ -22,6 +25,8 @@ pub struct Cli {
 pub enum Scenario {
     /// All clients in one room: CPU time of the server for each delivery, and latency.
     Fanout(fanout::FanoutArgs),
+    /// Many rooms, some of them hot: CPU time of the server for each quote, conflation on or off.
+    Quotes(quotes::QuotesArgs),
     /// Clients that say nothing: resident memory of the server for each, before and after a flood.
     Idle(idle::IdleArgs),
 }
@@ -34,6 +39,8 @@ pub enum Report {
     Fanout(Box<Fanout>),
     /// Of `fanout --external-emits`.
     Listened(Box<Listened>),
+    /// Of `quotes`.
+    Quoted(Box<Quoted>),
     /// Of `idle`.
     Idle(Box<Idle>),
 }
@@ -43,6 +50,7 @@ impl Scenario {
     pub fn run(self) -> Result<Report, ScenarioError> {
         match self {
             Self::Fanout(args) => args.run(),
+            Self::Quotes(args) => args.run(),
             Self::Idle(args) => args.run(),
         }
     }
@@ -54,6 +62,7 @@ impl Report {
         match self {
             Self::Fanout(report) => report.exact,
             Self::Listened(report) => report.exact,
+            Self::Quoted(report) => report.valid,
             Self::Idle(report) => {
                 report.lost.is_none() && report.after_flood.as_ref().is_none_or(|flood| flood.exact)
             }

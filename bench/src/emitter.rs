@@ -17,8 +17,10 @@ use crate::{
     http::{HttpError, Poster},
 };
 
+mod quotes;
 mod source;
 
+pub use quotes::{QuotePlan, Quotes, Sent, Wrapping};
 pub use source::{Batch, OneRoom, Source};
 
 /// How often the number of deliveries is looked at while waiting for it.

@@ -19,6 +19,7 @@ pub mod fanout;
 pub mod idle;
 pub mod listen;
 pub mod probes;
+pub mod quotes;
 mod reading;
 
 use reading::{Reading, micros};
@@ -45,6 +46,12 @@ pub enum ScenarioError {
         got: u64,
         /// Events that should have.
         expected: u64,
+    },
+    /// What is emitted lacks what it is checked by.
+    #[error("the body has no {place}, by which deliveries are checked")]
+    Unchecked {
+        /// What must be in it.
+        place: &'static str,
     },
 }
 

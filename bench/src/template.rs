@@ -66,6 +66,17 @@ impl Template {
         self.0.contains(&Part::Now)
     }
 
+    /// Whether it holds `text`, a key with a place behind it such as `"seq":{seq}`.
+    pub fn has(&self, text: &str) -> bool {
+        let wanted = Self::parse(text).0;
+        self.0.windows(2).any(|pair| match (pair, &wanted[..]) {
+            ([Part::Literal(before), place], [Part::Literal(key), wanted]) => {
+                place == wanted && before.ends_with(key)
+            }
+            _ => false,
+        })
+    }
+
     /// Appends the text with its places filled in.
     pub fn render(&self, values: Values<'_>, out: &mut String) {
         use std::fmt::Write as _;
@@ -197,6 +208,8 @@ mod tests {
         );
         assert!(Template::parse(json).is_stamped());
         assert!(!Template::parse("{n}").is_stamped());
+        assert!(Template::parse(json).has("\"seq\":{seq}"));
+        assert!(!Template::parse(json).has("\"sequence\":{seq}"));
     }
 
     #[test]

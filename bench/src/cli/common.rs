@@ -6,6 +6,7 @@ use clap::Args;
 
 use crate::{
     client::{Expect, Plan},
+    emitter::{Burst, Pace},
     fleet::FleetConfig,
     http::{Framing, Url},
     scenario::{EmitConfig, Subject},
@@ -59,6 +60,30 @@ pub(super) struct EmitArgs {
     /// Its body. {now} in `"ts":{now}` makes latency known, {seq} is the emit's number.
     #[arg(long)]
     pub(super) emit_body: String,
+}
+
+/// How much is emitted, and for how long.
+#[derive(Debug, Args)]
+pub(super) struct PaceArgs {
+    /// Seconds to measure.
+    #[arg(long, default_value_t = 10.0, value_parser = seconds)]
+    seconds: f64,
+    /// Seconds of the same load before that.
+    #[arg(long, default_value_t = 2.0, value_parser = seconds)]
+    warm_up: f64,
+}
+
+impl PaceArgs {
+    /// What is measured, and the warm-up before: `rate` batches each second, or by `flat`.
+    pub(super) fn bursts(&self, rate: f64, flat: Pace) -> (Burst, Burst) {
+        let burst = |seconds| Burst::new(rate, Duration::from_secs_f64(seconds), flat);
+        (burst(self.seconds), burst(self.warm_up))
+    }
+
+    /// Time to measure.
+    pub(super) fn time(&self) -> Duration {
+        Duration::from_secs_f64(self.seconds)
+    }
 }
 
 impl SubjectArgs {

@@ -6,11 +6,11 @@ use clap::Args;
 
 use super::{
     Report,
-    common::{EmitArgs, SubjectArgs, rate, seconds},
+    common::{EmitArgs, PaceArgs, SubjectArgs, rate},
 };
 use crate::{
     client::Expect,
-    emitter::{Burst, Pace},
+    emitter::Pace,
     http::Framing,
     scenario::{
         ScenarioError,
@@ -34,12 +34,8 @@ pub struct FanoutArgs {
     /// Emits each second; 0 is as fast as it goes.
     #[arg(long, default_value_t = 50.0, value_parser = rate)]
     rate: f64,
-    /// Seconds to measure.
-    #[arg(long, default_value_t = 10.0, value_parser = seconds)]
-    seconds: f64,
-    /// Seconds of the same load before that.
-    #[arg(long, default_value_t = 2.0, value_parser = seconds)]
-    warm_up: f64,
+    #[command(flatten)]
+    pace: PaceArgs,
     /// Further clients that subscribe to nothing, and each ask something of the server over and
     /// over while it is measured.
     #[arg(long, default_value_t = 0)]
@@ -60,7 +56,7 @@ impl FanoutArgs {
     pub(super) fn run(self) -> Result<Report, ScenarioError> {
         if self.external_emits {
             let subject = self.subject.subject(Expect::Stamps);
-            let listened = listen::measure(&subject, Duration::from_secs_f64(self.seconds))?;
+            let listened = listen::measure(&subject, self.pace.time())?;
             return Ok(Report::Listened(Box::new(listened)));
         }
         let config = self.config();
@@ -69,10 +65,8 @@ impl FanoutArgs {
     }
 
     fn config(&self) -> FanoutConfig {
-        let burst = |seconds| {
-            let time = Duration::from_secs_f64(seconds);
-            Burst::new(self.rate, time, Pace::Delivered(self.in_flight))
-        };
+        let flat = Pace::Delivered(self.in_flight);
+        let (measured, warm_up) = self.pace.bursts(self.rate, flat);
         let event = self.probe_event.as_ref().or(self.subject.subscribe());
         let probes = ProbeConfig {
             clients: self.probes,
@@ -82,8 +76,8 @@ impl FanoutArgs {
         FanoutConfig {
             emit: self.emit.config(Framing::Requests),
             body: Template::parse(&self.emit.emit_body),
-            warm_up: burst(self.warm_up),
-            measured: burst(self.seconds),
+            warm_up,
+            measured,
             probes,
         }
     }

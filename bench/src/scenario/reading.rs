@@ -34,9 +34,15 @@ impl Reading {
 
     /// What was used from then until now.
     pub(super) fn spent(&self) -> Result<Spent, ProcessError> {
+        self.spent_until(Instant::now())
+    }
+
+    /// What was used from then until now, taken as the work of the time until `end`: nothing
+    /// happened after it.
+    pub(super) fn spent_until(&self, end: Instant) -> Result<Spent, ProcessError> {
         let now = Self::take(self.pid)?;
         Ok(Spent {
-            seconds: (now.at - self.at).as_secs_f64(),
+            seconds: (end - self.at).as_secs_f64(),
             server: now.server.since(self.server),
             load: now.load.since(self.load),
         })

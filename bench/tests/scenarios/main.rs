@@ -7,6 +7,7 @@
 mod fake;
 mod fanout;
 mod idle;
+mod quotes;
 mod wire;
 
 use std::{net::SocketAddr, time::Duration};
