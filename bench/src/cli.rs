@@ -3,13 +3,14 @@
 use clap::{Parser, Subcommand};
 
 use crate::scenario::{
-    ScenarioError, fanout::Fanout, idle::Idle, listen::Listened, quotes::Quoted,
+    ScenarioError, fanout::Fanout, idle::Idle, listen::Listened, quotes::Quoted, users::Served,
 };
 
 mod common;
 mod fanout;
 mod idle;
 mod quotes;
+mod users;
 
 /// Loads a Socket.IO server and reports what it took, as one line of JSON.
 #[derive(Debug, Parser)]
@@ -27,6 +28,8 @@ pub enum Scenario {
     Fanout(fanout::FanoutArgs),
     /// Many rooms, some of them hot: CPU time of the server for each quote, conflation on or off.
     Quotes(quotes::QuotesArgs),
+    /// Emits to single users: CPU time of the server for each, and how many it takes.
+    Users(users::UsersArgs),
     /// Clients that say nothing: resident memory of the server for each, before and after a flood.
     Idle(idle::IdleArgs),
 }
@@ -41,6 +44,8 @@ pub enum Report {
     Listened(Box<Listened>),
     /// Of `quotes`.
     Quoted(Box<Quoted>),
+    /// Of `users`.
+    Served(Box<Served>),
     /// Of `idle`.
     Idle(Box<Idle>),
 }
@@ -51,6 +56,7 @@ impl Scenario {
         match self {
             Self::Fanout(args) => args.run(),
             Self::Quotes(args) => args.run(),
+            Self::Users(args) => args.run(),
             Self::Idle(args) => args.run(),
         }
     }
@@ -63,6 +69,7 @@ impl Report {
             Self::Fanout(report) => report.exact,
             Self::Listened(report) => report.exact,
             Self::Quoted(report) => report.valid,
+            Self::Served(report) => report.valid,
             Self::Idle(report) => {
                 report.lost.is_none() && report.after_flood.as_ref().is_none_or(|flood| flood.exact)
             }

@@ -19,9 +19,11 @@ use crate::{
 
 mod quotes;
 mod source;
+mod users;
 
-pub use quotes::{QuotePlan, Quotes, Sent, Wrapping};
-pub use source::{Batch, OneRoom, Source};
+pub use quotes::{QuotePlan, Quotes};
+pub use source::{Batch, OneRoom, Sent, Source, Wrapping};
+pub use users::{Order, UserPlan, Users};
 
 /// How often the number of deliveries is looked at while waiting for it.
 const LOOK: Duration = Duration::from_micros(50);

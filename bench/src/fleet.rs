@@ -224,7 +224,12 @@ impl Fleet {
             }
             let mut outcome = Ok(());
             if event.is_readable() || event.is_error() {
-                outcome = connection.read(&mut self.buffer, &self.config.plan, &mut self.tally);
+                outcome = connection.read(
+                    &mut self.buffer,
+                    event.is_read_closed(),
+                    &self.config.plan,
+                    &mut self.tally,
+                );
             }
             if let Err(loss) = outcome.and_then(|()| connection.write()) {
                 connection.close();

@@ -21,6 +21,7 @@ pub mod listen;
 pub mod probes;
 pub mod quotes;
 mod reading;
+pub mod users;
 
 use reading::{Reading, micros};
 

@@ -87,6 +87,11 @@ impl PaceArgs {
 }
 
 impl SubjectArgs {
+    /// How many clients.
+    pub(super) fn clients(&self) -> usize {
+        self.clients
+    }
+
     /// What each client sends to subscribe.
     pub(super) fn subscribe(&self) -> Option<&PerClient> {
         self.subscribe.as_ref()

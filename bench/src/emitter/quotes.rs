@@ -1,22 +1,11 @@
 //! Quotes of many symbols, some of which are hot.
 
-use super::{Batch, Source};
+use super::{Batch, Sent, Source, Wrapping};
 use crate::{
-    random::{self, Random},
+    random::Random,
     symbols::{self, Symbols},
     template::{Template, Values},
 };
-
-/// What stands around and between the emits of one body.
-#[derive(Clone, Debug, Default)]
-pub struct Wrapping {
-    /// Before the first.
-    pub open: String,
-    /// Between two.
-    pub separator: String,
-    /// After the last.
-    pub close: String,
-}
 
 /// Which quotes are emitted.
 #[derive(Clone, Debug)]
@@ -33,15 +22,6 @@ pub struct QuotePlan {
     pub wrapping: Wrapping,
     /// Emits in a body.
     pub batch: u64,
-}
-
-/// What was emitted of one symbol.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sent {
-    /// How many quotes.
-    pub count: u64,
-    /// Sum of [`random::mix`] over one more than the number of each.
-    pub digest: u64,
 }
 
 /// Draws quotes at random, from a seed.
@@ -84,13 +64,8 @@ impl Quotes {
     /// What was emitted to client `number`, over all its symbols.
     pub fn sent_to(&self, number: usize) -> Sent {
         let symbols = self.plan.symbols.of_client(number);
-        symbols.iter().fold(Sent::default(), |all, symbol| {
-            let of_symbol = self.sent[*symbol as usize];
-            Sent {
-                count: all.count + of_symbol.count,
-                digest: all.digest.wrapping_add(of_symbol.digest),
-            }
-        })
+        let sent = symbols.iter().map(|symbol| self.sent[*symbol as usize]);
+        sent.fold(Sent::default(), Sent::and)
     }
 
     fn draw(&mut self) -> u32 {
@@ -116,10 +91,8 @@ impl Quotes {
             ..Values::default()
         };
         self.plan.item.render(values, body);
+        self.sent[symbol as usize].note(self.sequence);
         self.sequence += 1;
-        let sent = &mut self.sent[symbol as usize];
-        sent.count += 1;
-        sent.digest = sent.digest.wrapping_add(random::mix(self.sequence));
         self.newest[symbol as usize] = u32::try_from(self.sequence).unwrap_or(u32::MAX);
         self.members[symbol as usize].into()
     }
@@ -128,14 +101,10 @@ impl Quotes {
 impl Source for Quotes {
     fn next(&mut self, due: u64, body: &mut String) -> Batch {
         let mut deliveries = 0;
-        body.push_str(&self.plan.wrapping.open);
-        for place in 0..self.plan.batch {
-            if place > 0 {
-                body.push_str(&self.plan.wrapping.separator);
-            }
+        let wrapping = self.plan.wrapping.clone();
+        wrapping.fill(self.plan.batch, body, |body| {
             deliveries += self.quote(due, body);
-        }
-        body.push_str(&self.plan.wrapping.close);
+        });
         Batch {
             items: self.plan.batch,
             deliveries,

@@ -46,10 +46,12 @@ impl Connection {
     }
 
     /// Reads until the socket has no more. Readiness is reported once per arrival, but a read that
-    /// does not fill the buffer has emptied the socket, which saves one call in two.
+    /// does not fill the buffer has emptied the socket, which saves one call in two. Only the end
+    /// may be behind it and have no report of its own, where the report says that it `is_ending`.
     pub(super) fn read(
         &mut self,
         buffer: &mut Vec<u8>,
+        is_ending: bool,
         plan: &Plan,
         tally: &mut Tally,
     ) -> Result<(), Loss> {
@@ -73,7 +75,7 @@ impl Connection {
                 .receive(input, clock::now(), plan, tally, &mut self.unsent)?;
             self.partial.clear();
             self.partial.extend_from_slice(&input[used..]);
-            if filled < buffer.len() {
+            if filled < buffer.len() && !is_ending {
                 return Ok(());
             }
         }

@@ -8,6 +8,7 @@ mod fake;
 mod fanout;
 mod idle;
 mod quotes;
+mod users;
 mod wire;
 
 use std::{net::SocketAddr, time::Duration};
