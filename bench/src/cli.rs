@@ -3,10 +3,12 @@
 use clap::{Parser, Subcommand};
 
 use crate::scenario::{
-    ScenarioError, fanout::Fanout, idle::Idle, listen::Listened, quotes::Quoted, users::Served,
+    ScenarioError, connect::Arrived, fanout::Fanout, idle::Idle, listen::Listened, quotes::Quoted,
+    users::Served,
 };
 
 mod common;
+mod connect;
 mod fanout;
 mod idle;
 mod quotes;
@@ -30,6 +32,9 @@ pub enum Scenario {
     Quotes(quotes::QuotesArgs),
     /// Emits to single users: CPU time of the server for each, and how many it takes.
     Users(users::UsersArgs),
+    /// Everybody connects, authenticates and subscribes: CPU time of the server for each, and how
+    /// long it takes.
+    Connect(connect::ConnectArgs),
     /// Clients that say nothing: resident memory of the server for each, before and after a flood.
     Idle(idle::IdleArgs),
 }
@@ -46,6 +51,8 @@ pub enum Report {
     Quoted(Box<Quoted>),
     /// Of `users`.
     Served(Box<Served>),
+    /// Of `connect`.
+    Arrived(Box<Arrived>),
     /// Of `idle`.
     Idle(Box<Idle>),
 }
@@ -57,6 +64,7 @@ impl Scenario {
             Self::Fanout(args) => args.run(),
             Self::Quotes(args) => args.run(),
             Self::Users(args) => args.run(),
+            Self::Connect(args) => args.run(),
             Self::Idle(args) => args.run(),
         }
     }
@@ -70,6 +78,7 @@ impl Report {
             Self::Listened(report) => report.exact,
             Self::Quoted(report) => report.valid,
             Self::Served(report) => report.valid,
+            Self::Arrived(report) => report.valid,
             Self::Idle(report) => {
                 report.lost.is_none() && report.after_flood.as_ref().is_none_or(|flood| flood.exact)
             }

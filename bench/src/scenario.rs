@@ -15,6 +15,7 @@ use crate::{
     process::ProcessError,
 };
 
+pub mod connect;
 pub mod fanout;
 pub mod idle;
 pub mod listen;

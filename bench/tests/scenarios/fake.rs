@@ -39,6 +39,8 @@ pub(crate) enum Fault {
     Denies,
     /// They do not come.
     Ignores,
+    /// The subscribing of the first client is not acknowledged.
+    Mute,
 }
 
 /// How a server is made.
@@ -132,6 +134,7 @@ impl FakeServer {
                     wire.send(&format!(r#"43{id}[{{"ok":false}}]"#))
                 }
                 Fault::Ignores if !is_subscribing => {}
+                Fault::Mute if join == 0 => {}
                 _ => wire.send(&format!(r#"43{id}[{{"ok":true}}]"#)),
             }
         }

@@ -4,6 +4,7 @@
     reason = "the helpers of a test fail by panic, as it does"
 )]
 
+mod connect;
 mod fake;
 mod fanout;
 mod idle;
