@@ -1,0 +1,26 @@
+"""The servers under test: how each is built, started and stopped.
+
+A server serves for the length of a `with` block, as a fresh process, so that no run inherits
+another one's memory. To add one, subclass Server or Peer and list it in SERVERS.
+
+base     what all have in common
+tidings  Tidings and its variants
+peers    Socket.IO, socketioxide, Bun, the floor
+redis    a yardstick
+"""
+
+from .base import Server, StartError
+from .peers import Bun, Floor, JoinedFloor, SocketIo, Socketioxide
+from .redis import Redis
+from .tidings import ConflatedTidings, OneShard, Tidings, TwoShards
+
+SERVERS = (
+    Tidings, ConflatedTidings, OneShard, TwoShards,
+    SocketIo, Socketioxide, Bun, Floor, JoinedFloor, Redis,
+)  # fmt: skip
+FAMILIES = tuple(dict.fromkeys(server.family for server in SERVERS))
+
+__all__ = [
+    "FAMILIES", "SERVERS", "Server", "StartError", "Tidings", "ConflatedTidings", "OneShard",
+    "TwoShards", "SocketIo", "Socketioxide", "Bun", "Floor", "JoinedFloor", "Redis",
+]  # fmt: skip

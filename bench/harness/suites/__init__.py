@@ -1,0 +1,40 @@
+"""What `bench/run NAME` measures; a module each."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..session import Session
+from . import (
+    bars,
+    connect,
+    fanout,
+    generator,
+    growth,
+    idle,
+    latency,
+    polling,
+    quotes,
+    users,
+)
+
+
+@dataclass(frozen=True)
+class Suite:
+    """What it is for, and what it does."""
+
+    about: str
+    measure: Callable[[Session], None]
+
+
+SUITES = {
+    "bars": Suite("every promise; exit code 1 if one is missed", bars.suite),
+    "fanout": Suite("one room, by clients and pace", fanout.suite),
+    "quotes": Suite("many rooms, with conflation and without", quotes.suite),
+    "users": Suite("emits to single users through the API", users.suite),
+    "connect": Suite("authenticated connects, in turn and all at once", connect.suite),
+    "idle": Suite("memory of silent connections", idle.suite),
+    "polling": Suite("long-polling clients", polling.suite),
+    "latency": Suite("latency by load", latency.suite),
+    "growth": Suite("cost as clients, rooms, subscriptions and shards grow", growth.suite),
+    "check-generator": Suite("whether the load generator is the limit", generator.suite),
+}
