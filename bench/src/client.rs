@@ -2,29 +2,35 @@
 
 use thiserror::Error;
 
-use crate::frame::{self, Frame, FrameError, Opcode};
+use crate::frame::{self, FrameError};
 
 mod plan;
+mod polling;
 mod session;
 mod watch;
+mod websocket;
 
+use polling::Polling;
 use session::Session;
+use websocket::WebSocket;
 
-pub use plan::Plan;
+pub use plan::{Plan, Transport};
 pub use watch::{Expect, Faults, Tally};
-
-/// 16 bytes in base64. The server's answer to it is not checked: what is measured is load.
-const WEBSOCKET_KEY: &str = "dGlkaW5ncy1sb2FkLWtleQ==";
-/// An answer to the upgrade request may be as long as this.
-const MAX_HEAD: usize = 8 * 1024;
 
 /// One client; its socket is elsewhere.
 #[derive(Debug)]
 pub struct Client {
-    /// Whether the upgrade was answered, and frames come.
-    is_upgraded: bool,
+    /// What carries its packets.
+    wire: Wire,
     /// What it says and has heard.
     session: Session,
+}
+
+/// What carries a client's packets.
+#[derive(Debug)]
+enum Wire {
+    WebSocket(WebSocket),
+    Polling(Polling),
 }
 
 /// The server ended this client's part; the connection is of no more use.
@@ -33,6 +39,9 @@ pub enum ClientError {
     /// The upgrade was not answered with 101.
     #[error("upgrade refused: {0}")]
     Upgrade(String),
+    /// A request of a polling client was not answered with 200, or not as it should be.
+    #[error("poll refused: {0}")]
+    Poll(String),
     /// Not WebSocket.
     #[error(transparent)]
     Frame(#[from] FrameError),
@@ -62,7 +71,10 @@ impl Client {
     /// A client that has yet to say something and first tried to connect at `since`.
     pub fn new(number: usize, since: u64, plan: &Plan) -> Self {
         Self {
-            is_upgraded: false,
+            wire: match plan.transport {
+                Transport::WebSocket => Wire::WebSocket(WebSocket::default()),
+                Transport::Polling => Wire::Polling(Polling::new(plan)),
+            },
             session: Session::new(number, since, plan),
         }
     }
@@ -99,22 +111,18 @@ impl Client {
         (!self.session.is_asking()).then_some(self.session.answered)
     }
 
-    /// Appends a probe's event, whose acknowledgement is waited for from `since` on.
+    /// Appends a probe's event, whose acknowledgement is waited for from `since` on. Probes are
+    /// WebSocket clients.
     pub fn ask(&mut self, event: &str, since: u64, out: &mut Vec<u8>) {
         frame::encode_text(&self.session.ask(event, since), out);
     }
 
-    /// Appends the upgrade request, with which everything starts.
+    /// Appends the first request, with which everything starts.
     pub fn start(&self, plan: &Plan, out: &mut Vec<u8>) {
-        let Plan { host, path, .. } = plan;
-        out.extend_from_slice(
-            format!(
-                "GET {path}?EIO=4&transport=websocket HTTP/1.1\r\nHost: {host}\r\n\
-                 Upgrade: websocket\r\nConnection: Upgrade\r\n\
-                 Sec-WebSocket-Key: {WEBSOCKET_KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n"
-            )
-            .as_bytes(),
-        );
+        match &self.wire {
+            Wire::WebSocket(_) => WebSocket::start(plan, out),
+            Wire::Polling(polling) => polling.start(plan, out),
+        }
     }
 
     /// Takes what was read up to `now`, appends answers to `out`, and tells how many bytes it is
@@ -127,72 +135,11 @@ impl Client {
         tally: &mut Tally,
         out: &mut Vec<u8>,
     ) -> Result<usize, ClientError> {
-        let mut used = 0;
-        if !self.is_upgraded {
-            match upgraded(input)? {
-                Some(length) => used = length,
-                None => return Ok(0),
-            }
-            self.is_upgraded = true;
+        let session = &mut self.session;
+        match &mut self.wire {
+            Wire::WebSocket(socket) => socket.receive(session, input, now, plan, tally, out),
+            Wire::Polling(polling) => polling.receive(session, input, now, plan, tally, out),
         }
-        while let Some((frame, length)) = frame::decode(&input[used..])? {
-            used += length;
-            self.frame(frame, now, plan, tally, out)?;
-        }
-        Ok(used)
-    }
-
-    fn frame(
-        &mut self,
-        frame: Frame<'_>,
-        now: u64,
-        plan: &Plan,
-        tally: &mut Tally,
-        out: &mut Vec<u8>,
-    ) -> Result<(), ClientError> {
-        match (frame.opcode, frame.payload) {
-            (Opcode::Text, packet) => {
-                if let Some(reply) = self.session.packet(packet, now, plan, tally)? {
-                    frame::encode_text(&reply, out);
-                }
-            }
-            (Opcode::Ping, payload) => frame::encode_pong(payload, out),
-            (Opcode::Close, payload) => return Err(closed(payload)),
-            (Opcode::Binary, attachment) => tally.bytes += attachment.len() as u64,
-            (Opcode::Pong, _) => {}
-        }
-        Ok(())
-    }
-}
-
-/// Length of the answer to the upgrade request, or none until all of it is there.
-fn upgraded(input: &[u8]) -> Result<Option<usize>, ClientError> {
-    let Some(end) = input.windows(4).position(|bytes| bytes == b"\r\n\r\n") else {
-        return match input.len() {
-            ..MAX_HEAD => Ok(None),
-            _ => Err(ClientError::Upgrade(format!(
-                "no end of head in {MAX_HEAD} bytes"
-            ))),
-        };
-    };
-    if input.starts_with(b"HTTP/1.1 101 ") {
-        return Ok(Some(end + 4));
-    }
-    Err(ClientError::Upgrade(
-        text(input).lines().next().unwrap_or_default().to_owned(),
-    ))
-}
-
-fn closed(payload: &[u8]) -> ClientError {
-    match payload {
-        [high, low, reason @ ..] => ClientError::Closed {
-            code: u16::from_be_bytes([*high, *low]),
-            reason: text(reason),
-        },
-        _ => ClientError::Closed {
-            code: 1005,
-            reason: String::new(),
-        },
     }
 }
 

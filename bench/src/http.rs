@@ -7,6 +7,7 @@ use thiserror::Error;
 mod answer;
 mod poster;
 
+pub(crate) use answer::whole_answer;
 pub use poster::{Framing, Poster};
 
 /// A request was not answered as it should be.

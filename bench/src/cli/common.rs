@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use clap::Args;
 
 use crate::{
-    client::{Expect, Plan},
+    client::{Expect, Plan, Transport},
     emitter::{Burst, Pace},
     fleet::FleetConfig,
     http::{Framing, Url},
@@ -40,6 +40,9 @@ pub(super) struct SubjectArgs {
     /// Seconds until all must be connected.
     #[arg(long, default_value_t = 60.0, value_parser = seconds)]
     connect_timeout: f64,
+    /// How clients are connected; probes always by WebSocket.
+    #[arg(long, value_enum, default_value_t = Transport::WebSocket)]
+    transport: Transport,
     /// JSON object sent with CONNECT; {n} is the client's number, @FILE has a line for each.
     #[arg(long)]
     auth: Option<PerClient>,
@@ -105,6 +108,7 @@ impl SubjectArgs {
             auth: self.auth,
             subscribe: self.subscribe,
             expect,
+            transport: self.transport,
         };
         let fleet = FleetConfig {
             target: self.target,

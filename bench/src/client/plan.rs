@@ -21,6 +21,18 @@ pub struct Plan {
     pub subscribe: Option<PerClient>,
     /// What is checked of every event.
     pub expect: Expect,
+    /// How clients connect.
+    pub transport: Transport,
+}
+
+/// How a client is connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Transport {
+    /// By WebSocket from the start.
+    #[value(name = "websocket")]
+    WebSocket,
+    /// By HTTP long polling, without an upgrade.
+    Polling,
 }
 
 impl Plan {

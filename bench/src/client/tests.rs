@@ -13,6 +13,7 @@ fn plan() -> Plan {
         auth: Some(r#"{"userId":"u{n}"}"#.parse().unwrap()),
         subscribe: Some(r#"["subscribe:bench"]"#.parse().unwrap()),
         expect: Expect::Stamps,
+        transport: Transport::WebSocket,
     }
 }
 

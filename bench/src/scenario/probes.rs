@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use super::{ScenarioError, resumed};
 use crate::{
+    client::Transport,
     clock,
     fleet::{Fleet, FleetConfig, FleetError},
     histogram::Quantiles,
@@ -86,6 +87,7 @@ impl Probes {
             ..fleet.clone()
         };
         own.plan.subscribe = None;
+        own.plan.transport = Transport::WebSocket;
         Ok(Some(Self {
             fleet: Fleet::connect(own)?,
             config: config.clone(),

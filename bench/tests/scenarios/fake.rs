@@ -2,17 +2,19 @@
 //! client of the generator says.
 
 use std::{
-    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    collections::VecDeque,
+    net::{SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
+        mpsc,
     },
     thread,
 };
 
 use serde_json::Value;
 
-use super::wire::{Wire, send};
+use super::wire::{Out, Wire, polled};
 
 /// What the server does wrong, to its first client unless said otherwise.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -53,9 +55,19 @@ pub(crate) struct Config {
     pub(crate) conflates: bool,
 }
 
+/// A client that has its say.
+struct Talk {
+    out: Out,
+    /// How many came before it.
+    join: u64,
+    user: String,
+    /// Whether it has its session.
+    is_open: bool,
+}
+
 /// A client that subscribed.
 struct Member {
-    stream: TcpStream,
+    out: Out,
     user: String,
     /// What it subscribed to, as JSON.
     wants: Value,
@@ -99,6 +111,9 @@ impl FakeServer {
         if head.starts_with("POST /emit ") {
             return self.serve_emits(head, wire);
         }
+        if head.starts_with("GET /live/?EIO=4&transport=polling HTTP/1.1\r\n") {
+            return self.serve_polls(head, wire);
+        }
         let upgrade = "GET /live/?EIO=4&transport=websocket HTTP/1.1\r\n";
         assert!(head.starts_with(upgrade), "{head}");
         self.serve_client(wire)
@@ -106,37 +121,92 @@ impl FakeServer {
 
     fn serve_client(&self, mut wire: Wire) -> Option<()> {
         wire.write(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")?;
-        wire.send(r#"0{"sid":"e"}"#);
-        let connect = wire.packet()?;
-        let auth: Value = serde_json::from_str(connect.strip_prefix("40")?).unwrap();
-        let join = self.joins.fetch_add(1, Ordering::Relaxed);
-        match self.config.fault {
-            Fault::Refuses(count) if join < count => wire.send(r#"44{"message":"no room"}"#),
-            _ => wire.send(r#"40{"sid":"s"}"#),
-        }
+        let mut talk = self.talk(Out::Socket(wire.stream()));
+        talk.out.send(r#"0{"sid":"e"}"#);
         loop {
             let packet = wire.packet()?;
-            let event = packet.strip_prefix("42").unwrap();
-            let (id, event) = event.split_at(event.find('[').unwrap());
-            let event: Value = serde_json::from_str(event).unwrap();
-            let is_subscribing = event[0].as_str().unwrap().starts_with("subscribe:");
-            if is_subscribing {
-                self.members().push(Member {
-                    stream: wire.stream(),
-                    user: auth["userId"].as_str().unwrap_or_default().to_owned(),
-                    wants: event[1].clone(),
-                    events: 0,
-                    held: None,
-                });
-            }
-            match self.config.fault {
-                Fault::Denies if !is_subscribing => {
-                    wire.send(&format!(r#"43{id}[{{"ok":false}}]"#))
+            self.hear(&mut talk, &packet);
+        }
+    }
+
+    /// Serves the requests of a polling client, which all come on one connection. It must answer a
+    /// ping before anything else.
+    fn serve_polls(&self, mut head: String, mut wire: Wire) -> Option<()> {
+        let (sender, packets) = mpsc::channel();
+        let mut talk = self.talk(Out::Polls(sender));
+        talk.out.send(r#"0{"sid":"e"}"#);
+        let mut said = VecDeque::new();
+        let mut is_alive = false;
+        loop {
+            assert_eq!(head.contains("&sid=e "), talk.is_open, "{head}");
+            talk.is_open = true;
+            let body = match head.starts_with("GET ") {
+                true => polled(&packets)?,
+                false => {
+                    let length = head.rsplit_once("Content-Length: ").unwrap().1;
+                    let posted = wire.take(length.trim().parse().unwrap())?;
+                    said.extend(posted.split('\u{1e}').map(str::to_owned));
+                    if !is_alive && said.back().is_some_and(|packet| packet == "3") {
+                        is_alive = true;
+                        said.pop_back();
+                    } else if !is_alive {
+                        talk.out.send("2");
+                    }
+                    while is_alive && !said.is_empty() {
+                        self.hear(&mut talk, &said.pop_front()?);
+                    }
+                    "ok".to_owned()
                 }
-                Fault::Ignores if !is_subscribing => {}
-                Fault::Mute if join == 0 => {}
-                _ => wire.send(&format!(r#"43{id}[{{"ok":true}}]"#)),
+            };
+            let length = body.len();
+            wire.write(
+                format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}").as_bytes(),
+            )?;
+            head = wire.head()?;
+        }
+    }
+
+    fn talk(&self, out: Out) -> Talk {
+        Talk {
+            out,
+            join: self.joins.fetch_add(1, Ordering::Relaxed),
+            user: String::new(),
+            is_open: false,
+        }
+    }
+
+    /// Answers one packet.
+    fn hear(&self, talk: &mut Talk, packet: &str) {
+        if let Some(auth) = packet.strip_prefix("40") {
+            let auth: Value = serde_json::from_str(auth).unwrap();
+            talk.user = auth["userId"].as_str().unwrap_or_default().to_owned();
+            return match self.config.fault {
+                Fault::Refuses(count) if talk.join < count => {
+                    talk.out.send(r#"44{"message":"no room"}"#);
+                }
+                _ => talk.out.send(r#"40{"sid":"s"}"#),
+            };
+        }
+        let event = packet.strip_prefix("42").unwrap();
+        let (id, event) = event.split_at(event.find('[').unwrap());
+        let event: Value = serde_json::from_str(event).unwrap();
+        let is_subscribing = event[0].as_str().unwrap().starts_with("subscribe:");
+        if is_subscribing {
+            self.members().push(Member {
+                out: talk.out.clone(),
+                user: talk.user.clone(),
+                wants: event[1].clone(),
+                events: 0,
+                held: None,
+            });
+        }
+        match self.config.fault {
+            Fault::Denies if !is_subscribing => {
+                talk.out.send(&format!(r#"43{id}[{{"ok":false}}]"#));
             }
+            Fault::Ignores if !is_subscribing => {}
+            Fault::Mute if talk.join == 0 => {}
+            _ => talk.out.send(&format!(r#"43{id}[{{"ok":true}}]"#)),
         }
     }
 
@@ -199,24 +269,24 @@ impl FakeServer {
         member.events += 1;
         let is_faulty = index == 0 && number == self.config.at;
         match self.config.fault {
-            Fault::Closes if is_faulty => member.stream.shutdown(Shutdown::Both).unwrap(),
+            Fault::Closes if is_faulty => member.out.close(),
             Fault::Swaps if is_faulty => {
                 member.held = Some(packet.to_owned());
                 return true;
             }
-            Fault::Repeats if is_faulty => send(&mut member.stream, packet),
+            Fault::Repeats if is_faulty => member.out.send(packet),
             Fault::Drops if is_faulty => return true,
             Fault::Stops if index == 0 && number >= self.config.at => return true,
             Fault::Misdirects if is_faulty => {
-                send(&mut members[1].stream, packet);
+                members[1].out.send(packet);
                 return true;
             }
             Fault::Fails if is_faulty => return false,
             _ => {}
         }
-        send(&mut member.stream, packet);
+        member.out.send(packet);
         if let Some(packet) = member.held.take() {
-            send(&mut member.stream, &packet);
+            member.out.send(&packet);
         }
         true
     }

@@ -3,7 +3,7 @@
 use std::{thread, time::Duration};
 
 use tidings_bench::{
-    client::Expect,
+    client::{Expect, Transport},
     emitter::{Burst, Length, Pace},
     fleet::FleetError,
     http::Framing,
@@ -33,6 +33,10 @@ fn burst(batches: u64) -> Burst {
 }
 
 fn probed(fault: Fault, probes: usize) -> Result<Fanout, ScenarioError> {
+    by(Transport::WebSocket, fault, probes)
+}
+
+fn by(transport: Transport, fault: Fault, probes: usize) -> Result<Fanout, ScenarioError> {
     let target = FakeServer::start(Config {
         fault,
         // The fault shows in the measured part, not in the warm-up.
@@ -50,7 +54,9 @@ fn probed(fault: Fault, probes: usize) -> Result<Fanout, ScenarioError> {
             interval: Duration::from_millis(3),
         },
     };
-    fanout::measure(&subject(target, Expect::Stamps), config)
+    let mut subject = subject(target, Expect::Stamps);
+    subject.fleet.plan.transport = transport;
+    fanout::measure(&subject, config)
 }
 
 fn fanout(fault: Fault) -> Result<Fanout, ScenarioError> {
@@ -150,6 +156,24 @@ fn a_probe_without_acknowledgement_is_seen() {
     let report = probed(Fault::Ignores, 4).unwrap();
     assert!(!report.exact, "{report:?}");
     assert_eq!(report.probes.unwrap().missing, 4);
+}
+
+#[test]
+fn polling_clients_get_every_event_beside_probes() {
+    let report = by(Transport::Polling, Fault::None, 2).unwrap();
+    assert!(report.exact, "{report:?}");
+    assert_eq!(report.deliveries, EMITS * CLIENTS as u64);
+    assert!(report.ack_us.is_some());
+}
+
+#[test]
+fn faults_towards_polling_clients_are_seen() {
+    for fault in [Fault::Repeats, Fault::Swaps, Fault::Drops, Fault::Closes] {
+        let report = by(Transport::Polling, fault, 0).unwrap();
+        assert!(!report.exact, "{fault:?} {report:?}");
+    }
+    let error = by(Transport::Polling, Fault::Refuses(1), 0).unwrap_err();
+    assert!(error.to_string().contains("no room"), "{error}");
 }
 
 /// Emits to the server's room from a process that is not the listener.

@@ -15,7 +15,7 @@ mod wire;
 use std::{net::SocketAddr, time::Duration};
 
 use tidings_bench::{
-    client::{Expect, Plan},
+    client::{Expect, Plan, Transport},
     fleet::FleetConfig,
     http::Framing,
     scenario::{EmitConfig, Subject},
@@ -31,6 +31,7 @@ fn subject(target: SocketAddr, expect: Expect) -> Subject {
         auth: Some(r#"{"userId":"u{n}"}"#.parse().unwrap()),
         subscribe: Some(r#"["subscribe:bench",{"symbols":{symbols}}]"#.parse().unwrap()),
         expect,
+        transport: Transport::WebSocket,
     };
     Subject {
         pid: std::process::id(),

@@ -2,7 +2,8 @@
 
 use std::{
     io::{Read, Write},
-    net::TcpStream,
+    net::{Shutdown, TcpStream},
+    sync::mpsc,
 };
 
 /// A connection and what was read of it.
@@ -25,10 +26,6 @@ impl Wire {
 
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Option<()> {
         self.stream.write_all(bytes).ok()
-    }
-
-    pub(crate) fn send(&mut self, packet: &str) {
-        send(&mut self.stream, packet);
     }
 
     /// The head of a request, its last empty line included.
@@ -94,13 +91,54 @@ impl Wire {
     }
 }
 
-/// Sends a text frame; a client that left on purpose is not this server's trouble.
-pub(crate) fn send(stream: &mut TcpStream, text: &str) {
+/// Where packets to a client go.
+pub(crate) enum Out {
+    /// Into text frames.
+    Socket(TcpStream),
+    /// To whoever answers its polls.
+    Polls(mpsc::Sender<String>),
+}
+
+impl Clone for Out {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Socket(stream) => Self::Socket(stream.try_clone().unwrap()),
+            Self::Polls(sender) => Self::Polls(sender.clone()),
+        }
+    }
+}
+
+impl Out {
+    /// Sends a packet; a client that left on purpose is not this server's trouble.
+    pub(crate) fn send(&mut self, text: &str) {
+        match self {
+            Self::Socket(stream) => drop(stream.write_all(&frame(text))),
+            Self::Polls(sender) => drop(sender.send(text.to_owned())),
+        }
+    }
+
+    /// Ends the session.
+    pub(crate) fn close(&mut self) {
+        match self {
+            Self::Socket(stream) => stream.shutdown(Shutdown::Both).unwrap(),
+            Self::Polls(_) => self.send("1"),
+        }
+    }
+}
+
+/// What a poll is answered with: all packets that there are, at least one.
+pub(crate) fn polled(packets: &mpsc::Receiver<String>) -> Option<String> {
+    let first = packets.recv().ok()?;
+    let all: Vec<String> = std::iter::once(first).chain(packets.try_iter()).collect();
+    Some(all.join("\u{1e}"))
+}
+
+fn frame(text: &str) -> Vec<u8> {
     let length = u16::try_from(text.len()).unwrap();
     let mut frame = match length {
         0..126 => vec![0x81, length as u8],
         _ => vec![0x81, 126, (length >> 8) as u8, length as u8],
     };
     frame.extend_from_slice(text.as_bytes());
-    let _ = stream.write_all(&frame);
+    frame
 }
