@@ -7,16 +7,18 @@ from .paths import TARGET
 from .servers import Server
 
 # About 130 bytes of JSON once the time is in it.
-QUOTE = (
+_QUOTE = (
     '{"ts":{now},"symbol":"AAPL","price":227.52,"bid":227.51,"ask":227.53,'
     '"change":1.27,"volume":48210377,"source":"bench"}'
 )
-ROOM_EMIT = '{"room":"bench","event":"quote","data":' + QUOTE + "}"
+# The same where not every client gets every emit: its number tells which ones are missing.
+_COUNTED = _QUOTE.replace('"source":"bench"', '"seq":{seq}')
+# And for who fills in nothing.
+SAMPLE = _QUOTE.replace("{now}", "1234567890123456")
+ROOM_EMIT = '{"room":"bench","event":"quote","data":' + _QUOTE + "}"
 SYMBOL_EMIT = '{"room":"quote:{symbol}","event":"watchlist:quote","data":' + (
-    QUOTE.replace("AAPL", "{symbol}") + "}"
+    _COUNTED.replace("AAPL", "{symbol}") + "}"
 )
-# The same for who fills in nothing.
-SAMPLE = QUOTE.replace("{now}", "1234567890123456")
 JOIN_ROOM = '["subscribe:bench",{}]'
 JOIN_SYMBOLS = '["subscribe:watchlist",{"symbols":{symbols}}]'
 # Joins a room to which nothing is sent: only its acknowledgement is of interest.
@@ -31,7 +33,7 @@ class Invalid(Exception):
 
 def user_emit(server: Server) -> str:
     """An emit to one user, as the server wants it."""
-    return f'{{{server.to_user},"event":"trade:executed","data":{QUOTE}}}'
+    return f'{{{server.to_user},"event":"trade:executed","data":{_COUNTED}}}'
 
 
 def run(server: Server, command: str, options: dict[str, object]) -> dict:

@@ -1,20 +1,22 @@
 """The picture of a report: bars for what was measured side by side, lines for what grew."""
 
+from statistics import median
+
 from .model import Figure
 from .result import Result
 from .session import Plot
 from .svg import FAINT, INK, Canvas, Scale, number
 
-WIDTH = 900
+WIDTH = 960
 MARGIN = 24
-LABELS = 200
-VALUES = 150
-ROW = 20
-BAR = 13
-TICK_LABELS = 18
+LABELS = 190
+COLUMNS = 3
+COLUMN_GAP = 58
+ROW = 19
+BAR = 12
 CHART_HEIGHT = 200
 CHART_GAP = 56
-LEGEND = "bar: median of the rounds; line: least to most; shorter is better"
+LEGEND = "bar: median of the rounds; dark line: from least to most; shorter is better"
 
 COLORS = {
     "tidings": "#0b7285",
@@ -56,26 +58,35 @@ def colors(result: Result) -> dict[str, str]:
 
 
 def _panel(canvas: Canvas, result: Result, y: float) -> float:
-    """The figures of a scenario that are drawn, one group of bars each."""
-    y += 30
-    canvas.text(MARGIN, y, result.scenario.title, size=15, bold=True)
-    for figure in result.scenario.figures:
-        if figure.drawn and any(result.values(figure, name) for name in result.reports):
-            y = _group(canvas, result, figure, y + 22)
-    return y
+    """The entries of a scenario below each other, the figures that are drawn side by side."""
+    drawn = [
+        figure
+        for figure in result.scenario.figures
+        if figure.drawn and any(result.values(figure, name) for name in result.reports)
+    ]
+    canvas.text(MARGIN, y + 32, result.scenario.title, size=15, bold=True)
+    top = y + 60
+    for place, name in enumerate(result.reports):
+        canvas.text(MARGIN + LABELS - 10, top + ROW * place + BAR, name, anchor="end")
+    drawn = drawn[:COLUMNS]
+    width = (WIDTH - 2 * MARGIN - LABELS) / max(len(drawn), 1) - COLUMN_GAP
+    for place, figure in enumerate(drawn):
+        left = MARGIN + LABELS + place * (width + COLUMN_GAP)
+        _column(canvas, result, figure, (left, left + width), top)
+    return top + ROW * len(result.reports) + 22
 
 
-def _group(canvas: Canvas, result: Result, figure: Figure, y: float) -> float:
-    """A bar for each entry, with the values' scale below."""
+def _column(
+    canvas: Canvas, result: Result, figure: Figure, sides: tuple[float, float], top: float
+) -> None:
+    """A bar for each entry, with the scale below."""
     rows = {name: result.values(figure, name) for name in result.reports}
     logarithmic = result.scenario.logarithmic
-    scale = Scale.over(
-        (value for values in rows.values() for value in values),
-        MARGIN + LABELS, WIDTH - MARGIN - VALUES, logarithmic,
-    )  # fmt: skip
-    note = " (logarithmic scale)" if logarithmic else ""
-    canvas.text(MARGIN + LABELS, y, f"{figure.title}{note}", color=FAINT, bold=True)
-    top, bottom = y + 6, y + 8 + ROW * len(rows)
+    every = [value for values in rows.values() for value in values]
+    scale = Scale.over(every, *sides, logarithmic)
+    note = " (log scale)" if logarithmic else ""
+    canvas.text(sides[0], top - 6, f"{figure.title}{note}", color=FAINT, bold=True)
+    bottom = top + ROW * len(rows) + 2
     for tick in scale.ticks():
         canvas.line(scale.at(tick), top, scale.at(tick), bottom)
         canvas.text(
@@ -83,24 +94,17 @@ def _group(canvas: Canvas, result: Result, figure: Figure, y: float) -> float:
         )
     shades = colors(result)
     for place, (name, values) in enumerate(rows.items()):
-        _bar(canvas, name, result.median(figure, name), values, scale, shades[name], top + ROW * place)
-    return bottom + TICK_LABELS
+        _bar(canvas, values, scale, shades[name], top + ROW * place)
 
 
-def _bar(
-    canvas: Canvas, name: str, middle: float | None, values: list[float], scale: Scale,
-    color: str, y: float,
-) -> None:  # fmt: skip
-    baseline = y + BAR
-    canvas.text(MARGIN + LABELS - 8, baseline, name, anchor="end")
-    if middle is None:
-        canvas.text(scale.start + 6, baseline, "no valid run", color=FAINT)
+def _bar(canvas: Canvas, values: list[float], scale: Scale, color: str, y: float) -> None:
+    if not values:
+        canvas.text(scale.start + 6, y + BAR, "no valid run", color=FAINT)
         return
-    canvas.rect(scale.start, y + 3, scale.at(middle) - scale.start, BAR, color)
-    center = y + 3 + BAR / 2
-    least, most = scale.at(min(values)), scale.at(max(values))
-    canvas.line(least, center, most, center, INK, 1.5)
-    canvas.text(max(most, scale.at(middle)) + 6, baseline, number(middle))
+    middle, least, most = (scale.at(value) for value in (median(values), min(values), max(values)))
+    canvas.rect(scale.start, y + 3, middle - scale.start, BAR, color)
+    canvas.line(least, y + 3 + BAR / 2, most, y + 3 + BAR / 2, INK, 1.5)
+    canvas.text(max(most, middle) + 5, y + BAR, number(median(values)), size=11)
 
 
 def _plot(canvas: Canvas, plot: Plot, y: float) -> float:

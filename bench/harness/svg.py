@@ -120,6 +120,6 @@ def number(value: float) -> str:
 
 
 def _step(most: float) -> float:
-    """1, 2 or 5 times a power of ten, so that there are three to six of it."""
-    power = 10.0 ** math.floor(math.log10(most / 3))
-    return next((power * factor for factor in (1, 2, 5) if most / (power * factor) <= 6), power * 10)
+    """1, 2 or 5 times a power of ten, so that there are two to five of it."""
+    power = 10.0 ** math.floor(math.log10(most / 2))
+    return next((power * factor for factor in (1, 2, 5) if most / (power * factor) <= 5), power * 10)

@@ -51,7 +51,8 @@ rooms = ["quote:{symbol}"]
     def start(self, folder: Path) -> None:
         data = folder / "data"
         if self.setup.sessions:
-            shutil.copytree(_store(self.supplies, self.setup.sessions), data)
+            made = _store(self.supplies, self.setup.sessions)
+            shutil.copytree(made, data, ignore=shutil.ignore_patterns("*.sock"))
         self.launch(folder, data)
 
     def launch(self, folder: Path, data: Path) -> None:

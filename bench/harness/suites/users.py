@@ -7,7 +7,6 @@ from ..servers import Bun, Floor, Redis, SocketIo, Socketioxide, Tidings
 from ..session import Session
 
 CLIENTS = 1000
-IN_FLIGHT = 256
 # redis-benchmark with 100 commands on the way on each of 20 connections, and with one.
 PUBLISHES = 1_000_000
 PIPELINED = ["-c", "20", "-P", "100"]
@@ -43,7 +42,7 @@ def scenario(seconds: float, entries: tuple[Entry, ...]) -> Scenario:
         entries,
         FIGURES,
         (STREAM_BAR,),
-        {"clients": CLIENTS, "in-flight": IN_FLIGHT, "rate": 0, "seconds": seconds},
+        {"clients": CLIENTS, "rate": 0, "seconds": seconds},
         without={server.name: "it knows no users" for server in (Bun, Floor)},
     )
 
