@@ -20,11 +20,13 @@ use crate::{
 mod connection;
 mod gather;
 mod link;
+mod tls;
 
 use connection::Connection;
 use link::Link;
 
 pub use gather::{Gathered, OnRefusal};
+pub use tls::{Tls, TlsError};
 
 /// Readiness reports taken in one turn.
 const EVENTS: usize = 1024;
@@ -50,6 +52,8 @@ pub struct FleetConfig {
     pub deadline: Duration,
     /// How long events and acknowledgements that are missing are waited for.
     pub grace: Duration,
+    /// How clients speak TLS, if they do.
+    pub tls: Option<Tls>,
     /// What each does once connected.
     pub plan: Plan,
 }
@@ -249,20 +253,17 @@ impl Fleet {
 
     /// A client's socket on its way; it first tried at `since`.
     fn open(&self, index: usize, since: u64) -> Result<Connection, FleetError> {
-        let FleetConfig {
-            first,
-            sources,
-            target,
-            ref plan,
-            ..
-        } = self.config;
-        let number = first + index;
-        let mut link = Link::connect(number, sources, target)
-            .map_err(io_error("opening a client's socket"))?;
+        let number = self.config.first + index;
+        let mut link =
+            Link::connect(number, &self.config).map_err(io_error("opening a client's socket"))?;
         link.watch(self.poll.registry(), Token(index))
             .map_err(io_error("watching a client's socket"))?;
-        let client = Client::new(number, since, plan);
-        Ok(Connection::new(link, client, plan))
+        let plan = &self.config.plan;
+        Ok(Connection::new(
+            link,
+            Client::new(number, since, plan),
+            plan,
+        ))
     }
 }
 

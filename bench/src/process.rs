@@ -2,6 +2,7 @@
 
 use std::{fs, io, time::Duration};
 
+use serde::Serialize;
 use thiserror::Error;
 
 /// A process could not be looked at; it has most likely ended.
@@ -59,6 +60,40 @@ impl Usage {
     }
 }
 
+/// Where a process's resident memory is, in KiB (`proc_pid_smaps_rollup(5)`).
+#[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq)]
+pub struct Memory {
+    /// All of it.
+    pub rss_kib: u64,
+    /// The part that is backed by no file: heap and stacks.
+    pub anonymous_kib: u64,
+    /// The same, pages shared with other processes divided among them.
+    pub pss_anon_kib: u64,
+    /// The part that is backed by files: the program and its libraries, data files that are mapped.
+    /// Pages shared with other processes are divided among them.
+    pub pss_file_kib: u64,
+}
+
+impl Memory {
+    /// Reads where the memory of `pid` is. The kernel walks all of it for that.
+    pub fn of(pid: u32) -> Result<Self, ProcessError> {
+        let path = format!("/proc/{pid}/smaps_rollup");
+        let text = read(&path)?;
+        let kib = |field| {
+            kib(&text, field).ok_or_else(|| ProcessError::Field {
+                path: path.clone(),
+                field,
+            })
+        };
+        Ok(Self {
+            rss_kib: kib("Rss")?,
+            anonymous_kib: kib("Anonymous")?,
+            pss_anon_kib: kib("Pss_Anon")?,
+            pss_file_kib: kib("Pss_File")?,
+        })
+    }
+}
+
 /// Resident memory of `pid` in bytes (`VmRSS`).
 pub fn resident(pid: u32) -> Result<u64, ProcessError> {
     status_kib(pid, "VmRSS").map(|kib| kib * 1024)
@@ -72,11 +107,15 @@ pub fn resident_peak(pid: u32) -> Result<u64, ProcessError> {
 fn status_kib(pid: u32, field: &'static str) -> Result<u64, ProcessError> {
     let path = format!("/proc/{pid}/status");
     let text = read(&path)?;
-    let line = text
+    kib(&text, field).ok_or(ProcessError::Field { path, field })
+}
+
+/// The value of a line such as `VmRSS:     1024 kB`.
+fn kib(text: &str, field: &str) -> Option<u64> {
+    let value = text
         .lines()
-        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-    line.and_then(|value| value.trim().strip_suffix(" kB")?.parse().ok())
-        .ok_or(ProcessError::Field { path, field })
+        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+    value.trim().strip_suffix(" kB")?.parse().ok()
 }
 
 /// Fields 14 and 15 of `proc_pid_stat(5)`. The name in field 2 may hold spaces and brackets, so
@@ -124,11 +163,22 @@ mod tests {
     }
 
     #[test]
+    fn fields_are_told_apart() {
+        let text = "Pss:   5 kB\nPss_Anon:     12 kB\nPss_Dirty: none\n";
+        assert_eq!(kib(text, "Pss_Anon"), Some(12));
+        assert_eq!(kib(text, "Pss"), Some(5));
+        assert_eq!(kib(text, "Pss_Dirty"), None);
+        assert_eq!(kib(text, "Rss"), None);
+    }
+
+    #[test]
     fn own_process_is_seen() {
         let own = std::process::id();
         assert!(resident(own).unwrap() > 100 * 1024);
         assert!(resident_peak(own).unwrap() >= resident(own).unwrap() / 2);
         Usage::of(own).unwrap();
+        let memory = Memory::of(own).unwrap();
+        assert!(memory.anonymous_kib > 0 && memory.anonymous_kib < memory.rss_kib);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! What is measured. Each scenario connects a fleet, does one thing, and returns its report.
 
 use std::{
+    io,
+    path::PathBuf,
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -10,7 +12,7 @@ use thiserror::Error;
 
 use crate::{
     emitter::{Burst, EmitError, Emitted, Emitter, Source},
-    fleet::{Fleet, FleetConfig, FleetError, OnRefusal},
+    fleet::{Fleet, FleetConfig, FleetError, OnRefusal, TlsError},
     http::{Framing, HttpError, Poster, Url},
     process::ProcessError,
 };
@@ -49,6 +51,17 @@ pub enum ScenarioError {
         /// Events that should have.
         expected: u64,
     },
+    /// The file of the authority cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Authority {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// What is in it cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// What is emitted lacks what it is checked by.
     #[error("the body has no {place}, by which deliveries are checked")]
     Unchecked {

@@ -1,15 +1,15 @@
 //! Arguments that several scenarios have.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
 
 use crate::{
     client::{Expect, Plan, Transport},
     emitter::{Burst, Pace},
-    fleet::FleetConfig,
+    fleet::{FleetConfig, Tls},
     http::{Framing, Url},
-    scenario::{EmitConfig, Subject},
+    scenario::{EmitConfig, ScenarioError, Subject},
     template::PerClient,
 };
 
@@ -43,6 +43,13 @@ pub(super) struct SubjectArgs {
     /// How clients are connected; probes always by WebSocket.
     #[arg(long, value_enum, default_value_t = Transport::WebSocket)]
     transport: Transport,
+    /// Clients speak TLS; emits do not. Each shakes hands in full.
+    #[arg(long, requires = "ca")]
+    tls: bool,
+    /// PEM file of the authority that vouches for the address in --target, or of the server's own
+    /// certificate.
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// JSON object sent with CONNECT; {n} is the client's number, @FILE has a line for each.
     #[arg(long)]
     auth: Option<PerClient>,
@@ -101,7 +108,8 @@ impl SubjectArgs {
     }
 
     /// The server and clients that check events by `expect`.
-    pub(super) fn subject(self, expect: Expect) -> Subject {
+    pub(super) fn subject(self, expect: Expect) -> Result<Subject, ScenarioError> {
+        let tls = self.tls()?;
         let plan = Plan {
             host: self.target.to_string(),
             path: self.path,
@@ -118,12 +126,24 @@ impl SubjectArgs {
             sources: self.sources,
             deadline: Duration::from_secs_f64(self.connect_timeout),
             grace: GRACE,
+            tls,
             plan,
         };
-        Subject {
+        Ok(Subject {
             pid: self.pid,
             fleet,
-        }
+        })
+    }
+
+    fn tls(&self) -> Result<Option<Tls>, ScenarioError> {
+        let Some(path) = self.ca.as_ref().filter(|_| self.tls) else {
+            return Ok(None);
+        };
+        let authorities = fs::read(path).map_err(|source| ScenarioError::Authority {
+            path: path.clone(),
+            source,
+        })?;
+        Ok(Some(Tls::new(&authorities, self.target)?))
     }
 }
 

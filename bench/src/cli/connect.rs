@@ -33,7 +33,7 @@ impl ConnectArgs {
             retry: self.retry,
             watch: WATCH,
         };
-        let subject = self.subject.subject(Expect::Stamps);
+        let subject = self.subject.subject(Expect::Stamps)?;
         Ok(Report::Arrived(Box::new(connect::measure(
             &subject, config,
         )?)))

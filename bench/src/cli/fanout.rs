@@ -55,12 +55,12 @@ pub struct FanoutArgs {
 impl FanoutArgs {
     pub(super) fn run(self) -> Result<Report, ScenarioError> {
         if self.external_emits {
-            let subject = self.subject.subject(Expect::Stamps);
+            let subject = self.subject.subject(Expect::Stamps)?;
             let listened = listen::measure(&subject, self.pace.time())?;
             return Ok(Report::Listened(Box::new(listened)));
         }
         let config = self.config();
-        let subject = self.subject.subject(Expect::Stamps);
+        let subject = self.subject.subject(Expect::Stamps)?;
         Ok(Report::Fanout(Box::new(fanout::measure(&subject, config)?)))
     }
 

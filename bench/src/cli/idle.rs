@@ -34,6 +34,9 @@ pub struct IdleArgs {
     /// Emits to all clients in the flood; 0 skips it.
     #[arg(long, default_value_t = 100)]
     flood: u64,
+    /// Seconds of silence after the flood before memory is read again.
+    #[arg(long, default_value_t = 10.0, value_parser = seconds)]
+    flood_settle: f64,
 }
 
 impl IdleArgs {
@@ -44,8 +47,9 @@ impl IdleArgs {
             settle: Duration::from_secs_f64(self.settle),
             flood: self.flood,
             in_flight: self.in_flight,
+            flood_settle: Duration::from_secs_f64(self.flood_settle),
         };
-        let subject = self.subject.subject(Expect::Stamps);
+        let subject = self.subject.subject(Expect::Stamps)?;
         Ok(Report::Idle(Box::new(idle::measure(&subject, config)?)))
     }
 }

@@ -111,7 +111,7 @@ impl QuotesArgs {
             quiet: QUIET,
         };
         // Which symbols are expected is the scenario's to say.
-        let subject = self.subject.subject(Expect::Stamps);
+        let subject = self.subject.subject(Expect::Stamps)?;
         Ok(Report::Quoted(Box::new(quotes::measure(&subject, config)?)))
     }
 }

@@ -86,7 +86,7 @@ impl UsersArgs {
     pub(super) fn run(self) -> Result<Report, ScenarioError> {
         let config = self.config()?;
         // What is expected of events is the scenario's to say.
-        let subject = self.subject.subject(Expect::Sequence);
+        let subject = self.subject.subject(Expect::Sequence)?;
         Ok(Report::Served(Box::new(users::measure(&subject, config)?)))
     }
 

@@ -55,6 +55,7 @@ impl Connection {
         plan: &Plan,
         tally: &mut Tally,
     ) -> Result<(), Loss> {
+        let short_is_last = !is_ending && self.link.reads_all();
         loop {
             let kept = self.partial.len();
             if buffer.len() < kept + READ / 2 {
@@ -75,7 +76,7 @@ impl Connection {
                 .receive(input, clock::now(), plan, tally, &mut self.unsent)?;
             self.partial.clear();
             self.partial.extend_from_slice(&input[used..]);
-            if filled < buffer.len() && !is_ending {
+            if filled < buffer.len() && short_is_last {
                 return Ok(());
             }
         }
@@ -91,7 +92,10 @@ impl Connection {
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(())
+        match self.link.flush() {
+            Err(error) if !is_passing(&error) => Err(error.into()),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -6,18 +6,32 @@ use std::{
 };
 
 use mio::{Interest, Registry, Token, net::TcpStream};
+use rustls::{ClientConnection, Stream};
 use socket2::{Domain, Protocol, Socket, Type};
+
+use super::{FleetConfig, tls::Tls};
 
 /// A connection on its way or made, which never blocks.
 pub(super) struct Link {
     stream: TcpStream,
+    /// What is between the stream and the client.
+    tls: Option<Box<ClientConnection>>,
 }
 
 impl Link {
     /// Starts to connect. Elsewhere than on loopback the source address is the system's choice.
-    pub(super) fn connect(number: usize, sources: u8, target: SocketAddr) -> io::Result<Self> {
-        let stream = connecting(source_address(number, sources), target)?;
-        Ok(Self { stream })
+    pub(super) fn connect(number: usize, config: &FleetConfig) -> io::Result<Self> {
+        let source = source_address(number, config.sources);
+        let tls = config.tls.as_ref().map(Tls::connection).transpose()?;
+        Ok(Self {
+            stream: connecting(source, config.target)?,
+            tls: tls.map(Box::new),
+        })
+    }
+
+    /// Whether a read that does not fill its buffer has emptied the socket.
+    pub(super) fn reads_all(&self) -> bool {
+        self.tls.is_none()
     }
 
     /// Has readiness reported under `token`, once per change.
@@ -33,11 +47,27 @@ impl Link {
     }
 
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.stream.read(buffer)
+        match &mut self.tls {
+            Some(tls) => Stream::new(tls.as_mut(), &mut self.stream).read(buffer),
+            None => self.stream.read(buffer),
+        }
     }
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.stream.write(bytes)
+        match &mut self.tls {
+            Some(tls) => Stream::new(tls.as_mut(), &mut self.stream).write(bytes),
+            None => self.stream.write(bytes),
+        }
+    }
+
+    /// Writes what was encrypted and has not left.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        if let Some(tls) = &mut self.tls {
+            while tls.wants_write() {
+                tls.write_tls(&mut self.stream)?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -10,6 +10,7 @@ use std::{
         mpsc,
     },
     thread,
+    time::Duration,
 };
 
 use serde_json::Value;
@@ -85,6 +86,11 @@ pub(crate) struct FakeServer {
 
 impl FakeServer {
     pub(crate) fn start(config: Config) -> SocketAddr {
+        Self::start_watched(config).0
+    }
+
+    /// Also returns the server, to see who has come.
+    pub(crate) fn start_watched(config: Config) -> (SocketAddr, Arc<Self>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let server = Arc::new(Self {
@@ -92,13 +98,21 @@ impl FakeServer {
             members: Mutex::default(),
             joins: AtomicU64::new(0),
         });
+        let serving = server.clone();
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let server = server.clone();
+                let server = serving.clone();
                 thread::spawn(move || server.serve(stream));
             }
         });
-        address
+        (address, server)
+    }
+
+    /// Waits until so many clients have subscribed.
+    pub(crate) fn wait_for(&self, clients: usize) {
+        while self.members().len() < clients {
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     fn serve(&self, stream: TcpStream) -> Option<()> {

@@ -178,16 +178,15 @@ fn faults_towards_polling_clients_are_seen() {
 
 /// Emits to the server's room from a process that is not the listener.
 fn listened(fault: Fault) -> listen::Listened {
-    let target = FakeServer::start(Config {
+    let (target, server) = FakeServer::start_watched(Config {
         fault,
         at: 3,
         conflates: false,
     });
     let emitting = emit(target, Framing::Requests);
-    let time = Duration::from_millis(400);
+    let time = Duration::from_millis(700);
     let listening = thread::spawn(move || listen::measure(&subject(target, Expect::Stamps), time));
-    // Far less than what listening takes, far more than what connecting does.
-    thread::sleep(Duration::from_millis(200));
+    server.wait_for(CLIENTS);
     let mut took = Default::default();
     let mut poster =
         tidings_bench::http::Poster::connect(&emitting.url, &emitting.headers, emitting.framing)

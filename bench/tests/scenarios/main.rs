@@ -9,6 +9,7 @@ mod fake;
 mod fanout;
 mod idle;
 mod quotes;
+mod tls;
 mod users;
 mod wire;
 
@@ -44,6 +45,7 @@ fn subject(target: SocketAddr, expect: Expect) -> Subject {
             sources: 5,
             deadline: Duration::from_secs(10),
             grace: Duration::from_millis(500),
+            tls: None,
             plan,
         },
     }
