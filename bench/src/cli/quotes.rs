@@ -22,6 +22,8 @@ use crate::{
 
 /// Silence after which no conflated quote is expected any more; far above usual intervals.
 const QUIET: Duration = Duration::from_secs(1);
+/// Symbols that there may be.
+const MOST: i64 = 1_000_000;
 /// What a body must have besides the symbol.
 const CHECKED: &str = "\"seq\":{seq}";
 
@@ -37,7 +39,7 @@ pub struct QuotesArgs {
     #[command(flatten)]
     pace: PaceArgs,
     /// Symbols, each a room: S0000, S0001, …
-    #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u32).range(1..=MOST))]
     rooms: u32,
     /// Symbols that each client watches.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]

@@ -17,7 +17,7 @@ pub struct Plan {
     pub path: String,
     /// JSON object that goes with CONNECT.
     pub auth: Option<PerClient>,
-    /// JSON array (`["name", arg, …]`) that is sent once, and whose acknowledgement is waited for.
+    /// JSON array (`["name", arg, …]`) that is sent once; its acknowledgement is waited for.
     pub subscribe: Option<PerClient>,
     /// What is checked of every event.
     pub expect: Expect,
