@@ -68,9 +68,7 @@ def _arguments() -> argparse.Namespace:
         "--only", action="append", choices=FAMILIES, help="this server only; may be given again"
     )
     parser.add_argument("--no-build", action="store_true", help="use what was built before")
-    parser.add_argument(
-        "--out", type=Path, default=BENCH / "results", help="folder for the report"
-    )
+    parser.add_argument("--out", type=Path, default=BENCH / "results", help="folder for the report")
     options = parser.parse_args()
     if options.rounds < 1 or options.seconds <= 0:
         parser.error("--rounds and --seconds must be positive")

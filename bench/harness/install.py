@@ -17,9 +17,7 @@ class InstallError(Exception):
 
 def cargo(package: str) -> None:
     """A package of this workspace, in release mode."""
-    subprocess.run(
-        ["cargo", "build", "--release", "--locked", "-p", package], cwd=ROOT, check=True
-    )
+    subprocess.run(["cargo", "build", "--release", "--locked", "-p", package], cwd=ROOT, check=True)
 
 
 def cargo_peer(folder: Path) -> None:

@@ -24,7 +24,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Bar:
-    """A promise: an entry's figure, as such or as a ratio to another entry's, stays below a limit."""
+    """A promise: an entry's figure, as such or as a ratio to another's, stays below a limit."""
 
     title: str
     figure: Figure

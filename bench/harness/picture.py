@@ -4,7 +4,7 @@ from statistics import median
 
 from .model import Figure
 from .result import Result
-from .session import Plot
+from .session import Plot, Series
 from .svg import FAINT, INK, Canvas, Scale, number
 
 WIDTH = 960
@@ -33,7 +33,7 @@ SHADES = ("", "#3bafc4", "#94d8e4", "#c5e8ee")
 def draw(results: list[Result], plots: list[Plot]) -> str:
     """A panel for each scenario that no plot is made of, and one for each plot."""
     canvas = Canvas()
-    plotted = {id(result) for plot in plots for result in plot.results.values()}
+    plotted = {id(result) for plot in plots for result in plot.results()}
     canvas.text(MARGIN, MARGIN, LEGEND, color=FAINT)
     y = MARGIN + 12.0
     for plot in plots:
@@ -111,7 +111,7 @@ def _plot(canvas: Canvas, plot: Plot, y: float) -> float:
     """Charts beside each other, one for each figure, and what their colours mean."""
     y += 30
     canvas.text(MARGIN, y, f"{plot.title}: by {plot.axis}", size=15, bold=True)
-    first = next(iter(plot.results.values()))
+    first = plot.results()[0]
     shades = colors(first)
     x = float(MARGIN)
     y += 22
@@ -119,15 +119,15 @@ def _plot(canvas: Canvas, plot: Plot, y: float) -> float:
         canvas.rect(x, y - 9, 14, 10, shades[name])
         canvas.text(x + 20, y, name)
         x += 40 + 7 * len(name)
-    width = (WIDTH - 2 * MARGIN - CHART_GAP * len(plot.figures)) / 3
-    for place, figure in enumerate(plot.figures):
+    width = (WIDTH - 2 * MARGIN) / COLUMNS - CHART_GAP
+    for place, (figure, series) in enumerate(plot.charts):
         left = MARGIN + CHART_GAP + place * (width + CHART_GAP)
-        _chart(canvas, plot, figure, (left, left + width), y + 34, shades)
+        _chart(canvas, series, figure, (left, left + width), y + 34, shades)
     return y + 34 + CHART_HEIGHT + 40
 
 
 def _chart(
-    canvas: Canvas, plot: Plot, figure: Figure, sides: tuple[float, float], top: float,
+    canvas: Canvas, series: Series, figure: Figure, sides: tuple[float, float], top: float,
     shades: dict[str, str],
 ) -> None:  # fmt: skip
     """A line for each entry over the sizes, which are on a logarithmic scale."""
@@ -135,34 +135,31 @@ def _chart(
     bottom = top + CHART_HEIGHT
     every = [
         value
-        for result in plot.results.values()
+        for result in series.values()
         for name in result.reports
         for value in result.values(figure, name)
     ]
-    if not every:
-        return
-    across = Scale(min(plot.results), max(plot.results), left + 10, right - 10, logarithmic=True)
+    across = Scale(min(series), max(series), left + 10, right - 10, logarithmic=True)
     up = Scale.over(every, bottom, top)
     canvas.text(left, top - 10, figure.title, color=FAINT, bold=True)
     for tick in up.ticks():
         canvas.line(left, up.at(tick), right, up.at(tick))
         canvas.text(left - 6, up.at(tick) + 4, number(tick), size=10, anchor="end", color=FAINT)
-    for size in plot.results:
+    for size in series:
         canvas.text(
             across.at(size), bottom + 16, number(size), size=10, anchor="middle", color=FAINT
         )
-    for name in next(iter(plot.results.values())).reports:
-        _series(canvas, plot, figure, name, (across, up), shades[name])
+    for name in next(iter(series.values())).reports:
+        _line(canvas, {size: result.values(figure, name) for size, result in series.items()},
+              (across, up), shades[name])  # fmt: skip
 
 
-def _series(
-    canvas: Canvas, plot: Plot, figure: Figure, name: str, scales: tuple[Scale, Scale], color: str
+def _line(
+    canvas: Canvas, values: dict[int, list[float]], scales: tuple[Scale, Scale], color: str
 ) -> None:
+    """The medians, and at each size the span from least to most."""
     across, up = scales
-    points = []
-    for size, result in plot.results.items():
-        if values := result.values(figure, name):
-            x = across.at(size)
-            canvas.line(x, up.at(min(values)), x, up.at(max(values)), color)
-            points.append((x, up.at(result.median(figure, name))))
-    canvas.curve(points, color)
+    known = {across.at(size): found for size, found in values.items() if found}
+    for x, found in known.items():
+        canvas.line(x, up.at(min(found)), x, up.at(max(found)), color)
+    canvas.curve([(x, up.at(median(found))) for x, found in known.items()], color)

@@ -11,16 +11,22 @@ from .result import FAILED, Result
 from .servers import StartError
 from .supplies import Supplies
 
+# The results of one scenario by size.
+Series = dict[int, Result]
+
 
 @dataclass(frozen=True)
 class Plot:
-    """Figures of one scenario at several sizes, to be drawn as lines."""
+    """What grows with size, to be drawn as lines: a chart for each figure and its series."""
 
     title: str
-    # What grows.
+    # What the size is of.
     axis: str
-    figures: tuple[Figure, ...]
-    results: dict[int, Result]
+    charts: tuple[tuple[Figure, Series], ...]
+
+    def results(self) -> list[Result]:
+        """Those that it is made of."""
+        return [result for _, series in self.charts for result in series.values()]
 
 
 @dataclass
@@ -55,9 +61,14 @@ class Session:
         self.results.append(result)
         return result
 
+    def add(self, result: Result) -> None:
+        """Adds what was worked out from other results."""
+        if result.reports:
+            self.results.append(result)
+
     def draw(self, plot: Plot) -> None:
         """Adds a plot to the picture."""
-        if any(result.reports for result in plot.results.values()):
+        if any(result.reports for result in plot.results()):
             self.plots.append(plot)
 
     def _run(self, scenario: Scenario, entry: Entry) -> Report:

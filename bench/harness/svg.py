@@ -52,7 +52,8 @@ class Canvas:
         self.elements.append(
             f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2"/>'
         )
-        self.elements += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{color}"/>' for x, y in points]
+        for x, y in points:
+            self.elements.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{color}"/>')
 
     def render(self, width: float, height: float, title: str) -> str:
         """The whole document."""
@@ -122,4 +123,5 @@ def number(value: float) -> str:
 def _step(most: float) -> float:
     """1, 2 or 5 times a power of ten, so that there are two to five of it."""
     power = 10.0 ** math.floor(math.log10(most / 2))
-    return next((power * factor for factor in (1, 2, 5) if most / (power * factor) <= 5), power * 10)
+    steps = (power * factor for factor in (1, 2, 5, 10))
+    return next(step for step in steps if most / step <= 5)

@@ -1,13 +1,17 @@
 """`python3 -m unittest discover -s bench -t bench` runs these."""
 
 import unittest
+from pathlib import Path
 from types import SimpleNamespace
 
 from .model import Bar, Figure, Scenario, entries, entry
 from .report import is_met, markdown
 from .result import FAILED, Result
 from .servers import SocketIo, Tidings
+from .session import Session
 from .suites import SUITES
+from .suites.idle import _extrapolated
+from .supplies import Supplies
 
 CPU = Figure("cpu", lambda report: report["cpu"])
 HALF = Bar("cpu, of Socket.IO's", CPU, 0.5, SocketIo.name)
@@ -27,6 +31,18 @@ def told(*results: Result) -> tuple[str, bool]:
     """The report of a session with these results, and whether its bars are met."""
     session = SimpleNamespace(results=list(results))
     return markdown(session, {"fact": "x"}, "x.svg"), is_met(session)
+
+
+class Unmeasured(Session):
+    """Remembers the scenarios that it should have measured."""
+
+    def __init__(self):
+        super().__init__(1, 1.0, frozenset(), Supplies(Path()))
+        self.scenarios: list[Scenario] = []
+
+    def measure(self, scenario: Scenario) -> Result:
+        self.scenarios.append(scenario)
+        return Result(scenario, {})
 
 
 class ResultTest(unittest.TestCase):
@@ -95,9 +111,37 @@ class ResultTest(unittest.TestCase):
         self.assertEqual(given, [{"in-flight": 3, "rate": 2}])
 
 
-class BarsTest(unittest.TestCase):
-    def test_every_suite_is_told_apart(self):
-        self.assertEqual(len({suite.about for suite in SUITES.values()}), len(SUITES))
+class SuitesTest(unittest.TestCase):
+    def test_bars_judge_every_target(self):
+        session = Unmeasured()
+        SUITES["bars"].measure(session)
+        bars = [(bar, scenario) for scenario in session.scenarios for bar in scenario.bars]
+        found = {(bar.against, round(bar.at_most, 3)) for bar, _ in bars}
+        targets = {
+            ("bun", 1.1), ("socket.io", 0.45), ("socketioxide", 0.6),  # one emit per flush
+            ("bun", 0.8), ("socket.io", 0.083), ("bun", 1.0),  # flat out
+            (None, 10.0),  # acknowledgements, and the stream API
+            ("tidings", 0.5), (None, 0.0),  # conflation, and nobody refused
+            (None, 4.0), (None, 20.0), (None, 1.5),  # memory
+            ("socket.io", 0.167), ("socketioxide", 1.0), ("socket.io", 0.25),  # connecting
+        }  # fmt: skip
+        self.assertEqual(targets - found, set())
+        for bar, scenario in bars:
+            self.assertLessEqual(bar.sides, {entry.name for entry in scenario.entries}, bar.title)
+            self.assertIn(bar.figure, scenario.figures)
+
+    def test_every_suite_runs_through_although_nothing_is_measured(self):
+        for name, suite in SUITES.items():
+            session = Unmeasured()
+            suite.measure(session)
+            names = [entry.name for scenario in session.scenarios for entry in scenario.entries]
+            self.assertTrue(names, name)
+
+    def test_memory_beyond_what_is_measured_goes_by_the_slope(self):
+        few, many = ({"kib_per_connection": kib, "entry": "x"} for kib in (4.0, 3.0))
+        found = _extrapolated(few, many)
+        self.assertAlmostEqual(found["slope_kib"], 14_000 / 8_000)
+        self.assertAlmostEqual(found["mib"]["50000"], (54_000 + 32_000 * 1.75) / 1024)
 
 
 if __name__ == "__main__":

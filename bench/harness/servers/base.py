@@ -122,9 +122,7 @@ class Peer(Server):
         raise NotImplementedError
 
     def start(self, folder: Path) -> None:
-        self._spawn(
-            self.command(), folder, self._environment(), stdout=subprocess.PIPE, text=True
-        )
+        self._spawn(self.command(), folder, self._environment(), stdout=subprocess.PIPE, text=True)
         said = self._said()
         self.version = self.say_version(said["version"])
         self.target = f"127.0.0.1:{said['port']}"

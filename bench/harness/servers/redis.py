@@ -36,7 +36,11 @@ class Redis(Server):
         }  # fmt: skip
         flags = [part for name, value in options.items() for part in (f"--{name}", value)]
         self._spawn(
-            ["redis-server", *flags], folder, {}, executable=shutil.which(PROGRAM), stdout=subprocess.DEVNULL
+            ["redis-server", *flags],
+            folder,
+            {},
+            executable=shutil.which(PROGRAM),
+            stdout=subprocess.DEVNULL,
         )
         self._wait(self._connects)
         said = subprocess.run(
@@ -93,4 +97,3 @@ def _message(payload: str) -> str:
     """What a subscriber gets of one PUBLISH."""
     parts = "".join(f"${len(part)}\r\n{part}\r\n" for part in ("message", CHANNEL, payload))
     return f"*3\r\n{parts}"
-

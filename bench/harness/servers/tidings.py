@@ -134,9 +134,7 @@ def _post(private: str, lines: list[str]) -> None:
     """Makes a session of each line."""
     connection = http.client.HTTPConnection(private)
     for line in lines:
-        connection.request(
-            "POST", "/api/v1/sessions", line, {"Authorization": f"Bearer {KEY}"}
-        )
+        connection.request("POST", "/api/v1/sessions", line, {"Authorization": f"Bearer {KEY}"})
         answer = connection.getresponse()
         body = answer.read()
         if answer.status != 201:

@@ -38,9 +38,7 @@ def suite(session: Session) -> None:
     session.measure(probed(10_000, seconds))
 
 
-def paced(
-    clients: int, rate: float, seconds: float, bars: tuple[Bar, ...] = ()
-) -> Scenario:
+def paced(clients: int, rate: float, seconds: float, bars: tuple[Bar, ...] = ()) -> Scenario:
     """Emits so far apart that each is flushed by itself."""
     return Scenario(
         f"{clients:,} clients in one room, {rate:g} emits/s",

@@ -17,7 +17,7 @@ WARM_UP_S = 2.0
 CONNECT_S = 3.0
 TRAIL_S = 5.0
 
-SECOND_LOAD_CORES = Figure("second's cores", at("second", "load_cores"))
+SECOND_LOAD_CORES = Figure("second's load cores", at("second", "load_cores"))
 
 
 def suite(session: Session) -> None:
@@ -76,6 +76,9 @@ def _sum(first: Report, second: Report) -> Report:
     if second["events_least"] != second["events_most"]:
         raise load.Invalid("the second generator's clients did not all get the same events")
     both = 1 + second["clients"] / first["clients"]
+    # It was at work only as long as the first one emitted.
+    working_s = first["seconds"] + WARM_UP_S
+    second["load_cores"] *= second["seconds"] / working_s
     return {
         **first,
         "second": second,

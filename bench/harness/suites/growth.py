@@ -3,11 +3,10 @@ everything else stays the same, deliveries each second too, so that a flat line 
 costs nothing."""
 
 from ..figures import CPU_PER_DELIVERY, DELIVERIES, LOAD_CORES, P50, P99, PEAK_MIB, SERVER_CORES
-from ..model import Scenario, entries
-from ..result import Result
+from ..model import Figure, Scenario, entries
 from ..runners import fanout, idle, quotes
 from ..servers import Bun, OneShard, SocketIo, Socketioxide, Tidings, TwoShards
-from ..session import Plot, Session
+from ..session import Plot, Series, Session
 from .fanout import IN_FLIGHT
 from .idle import IDLE
 
@@ -24,7 +23,6 @@ MEMBERS = 50
 QUOTE_DELIVERIES = 20_000
 
 COST = (CPU_PER_DELIVERY, P50, P99, PEAK_MIB, DELIVERIES, SERVER_CORES, LOAD_CORES)
-DRAWN = (CPU_PER_DELIVERY, PEAK_MIB, P99)
 
 
 def suite(session: Session) -> None:
@@ -39,32 +37,32 @@ def by_clients(session: Session) -> None:
     """One room; fewer emits to more clients."""
     cost = {count: session.measure(_fanout(count, session.seconds)) for count in CLIENTS}
     memory = {count: session.measure(_idle(count)) for count in CLIENTS}
-    session.draw(Plot("One room", "clients", (CPU_PER_DELIVERY, P99), cost))
-    session.draw(Plot("Silent clients", "clients", (IDLE,), memory))
+    charts = ((CPU_PER_DELIVERY, cost), (IDLE, memory), (P99, cost))
+    session.draw(Plot("One room", "clients", charts))
 
 
 def by_rooms(session: Session) -> None:
     """More rooms of ten members each."""
-    cost: dict[int, Result] = {}
+    cost: Series = {}
     for rooms, clients, each in ROOMS:
         scenario = _quotes(
             f"{rooms:,} rooms of {clients * each // rooms}, {clients:,} clients",
             clients, rooms, each, session.seconds,
         )  # fmt: skip
         cost[rooms] = session.measure(scenario)
-    session.draw(Plot("Rooms of ten members", "rooms", DRAWN, cost))
+    session.draw(Plot("Rooms of ten members", "rooms", _charts(cost)))
 
 
 def by_subscriptions(session: Session) -> None:
     """More rooms of fifty members each, as each client is in more of them."""
-    cost: dict[int, Result] = {}
+    cost: Series = {}
     for each in SUBSCRIPTIONS:
         scenario = _quotes(
             f"{each} subscriptions of each of {SUBSCRIBERS:,} clients",
             SUBSCRIBERS, SUBSCRIBERS * each // MEMBERS, each, session.seconds,
         )  # fmt: skip
         cost[each] = session.measure(scenario)
-    session.draw(Plot("Rooms of fifty members", "subscriptions per client", DRAWN, cost))
+    session.draw(Plot("Rooms of fifty members", "subscriptions per client", _charts(cost)))
 
 
 def by_shards(session: Session) -> None:
@@ -83,6 +81,10 @@ def by_shards(session: Session) -> None:
                 options=options,
             )
         )
+
+
+def _charts(cost: Series) -> tuple[tuple[Figure, Series], ...]:
+    return tuple((figure, cost) for figure in (CPU_PER_DELIVERY, PEAK_MIB, P99))
 
 
 def _fanout(clients: int, seconds: float) -> Scenario:
@@ -110,6 +112,6 @@ def _quotes(title: str, clients: int, rooms: int, each: int, seconds: float) -> 
     members = clients * each / rooms
     options = {
         "clients": clients, "rooms": rooms, "rooms-per-client": each, "seconds": seconds,
-        "rate": QUOTE_DELIVERIES / members,
+        "rate": QUOTE_DELIVERIES / members, "hot": 0, "hot-share": 0,
     }  # fmt: skip
     return Scenario(title, quotes, entries(Tidings, SocketIo), COST, options=options)

@@ -13,9 +13,7 @@ PIPELINED = ["-c", "20", "-P", "100"]
 PLAIN = ["-c", "20"]
 
 CPU_PER_EMIT = Figure("CPU µs per emit", at("cpu_us_per_emit"), drawn=True)
-PER_CORE = Figure(
-    "emits per core and second", lambda report: 1e6 / report["cpu_us_per_emit"], 0
-)
+PER_CORE = Figure("emits per core and second", lambda report: 1e6 / report["cpu_us_per_emit"], 0)
 FIGURES = (
     CPU_PER_EMIT,
     PER_CORE,

@@ -1,4 +1,4 @@
-// Bun's native pub/sub (uWebSockets inside) with plain frames: what a C++ server does for a fan-out.
+// Bun's native pub/sub (uWebSockets inside) with plain frames: what C++ does for a fan-out.
 // Of Socket.IO it plays just what tidings-load needs: the handshake, subscriptions, and
 // acknowledgements. It keeps no sessions, checks nothing and sends no Engine.IO pings.
 // Prints {"port", "version"} once it serves, and "emitPort" when clients come over TLS.
