@@ -2,9 +2,12 @@
 
 import json
 import subprocess
+from collections.abc import Mapping
 
 from .paths import TARGET
 from .servers import Server
+
+Options = Mapping[str, object]
 
 # About 130 bytes of JSON once the time is in it.
 _QUOTE = (
@@ -36,7 +39,7 @@ def user_emit(server: Server) -> str:
     return f'{{{server.to_user},"event":"trade:executed","data":{_COUNTED}}}'
 
 
-def run(server: Server, command: str, options: dict[str, object]) -> dict:
+def run(server: Server, command: str, options: Options) -> dict:
     """Runs a command of tidings-load and returns its report; raises Invalid if it cannot count."""
     done = subprocess.run(
         arguments(server, command, options), capture_output=True, text=True, timeout=TIMEOUT_S
@@ -44,7 +47,7 @@ def run(server: Server, command: str, options: dict[str, object]) -> dict:
     return report(server, done.returncode, done.stdout, done.stderr)
 
 
-def arguments(server: Server, command: str, options: dict[str, object]) -> list[str]:
+def arguments(server: Server, command: str, options: Options) -> list[str]:
     """The command line; an option that is True stands alone, one that is None is left out."""
     chosen = {**_target(server), **options}
     flags = [part for name, value in chosen.items() for part in _flag(name, value)]

@@ -1,6 +1,6 @@
 """What a suite is made of: figures, bars, and scenarios with an entry for each line of a table."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from .servers import Server, Tidings
@@ -8,7 +8,7 @@ from .supplies import Setup
 
 Report = dict
 # Measures a server that serves, with the options of a scenario and an entry.
-Runner = Callable[[Server, dict[str, object]], Report]
+Runner = Callable[[Server, Mapping[str, object]], Report]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Entry:
 
     server: type[Server]
     name: str
-    options: dict[str, object] = field(default_factory=dict)
+    options: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,10 @@ class Scenario:
     entries: tuple[Entry, ...]
     figures: tuple[Figure, ...]
     bars: tuple[Bar, ...] = ()
-    options: dict[str, object] = field(default_factory=dict)
+    options: Mapping[str, object] = field(default_factory=dict)
     setup: Setup = Setup()
     # Servers that do not take part, and why.
-    without: dict[str, str] = field(default_factory=dict)
+    without: Mapping[str, str] = field(default_factory=dict)
     # Figures in the picture differ by orders of magnitude.
     logarithmic: bool = False
 

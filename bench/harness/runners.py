@@ -11,25 +11,25 @@ QUOTES_PER_REQUEST = 20
 JSON_LIST = {"batch-open": "[", "batch-close": "]", "batch-separator": ","}
 
 
-def fanout(server: Server, options: dict[str, object]) -> Report:
+def fanout(server: Server, options: load.Options) -> Report:
     """All clients in one room."""
     emits = load.emitting(server, server.emit_url, load.ROOM_EMIT)
     given = {"subscribe": load.JOIN_ROOM, "probe-event": _probe(options), **emits}
     return load.run(server, "fanout", {**given, **options})
 
 
-def idle(server: Server, options: dict[str, object]) -> Report:
+def idle(server: Server, options: load.Options) -> Report:
     """Clients that say nothing, a flood, silence."""
     emits = load.emitting(server, server.emit_url, load.ROOM_EMIT)
     return load.run(server, "idle", {"subscribe": load.JOIN_ROOM, **emits, **options})
 
 
-def connect(server: Server, options: dict[str, object]) -> Report:
+def connect(server: Server, options: load.Options) -> Report:
     """Clients that connect and subscribe."""
     return load.run(server, "connect", {"subscribe": load.JOIN_ROOM, **options})
 
 
-def quotes(server: Server, options: dict[str, object]) -> Report:
+def quotes(server: Server, options: load.Options) -> Report:
     """Many rooms; each client is in some of them. Quotes come in batches, as from one feed."""
     given = {
         "subscribe": load.JOIN_SYMBOLS,
@@ -42,7 +42,7 @@ def quotes(server: Server, options: dict[str, object]) -> Report:
     return load.run(server, "quotes", {**given, **options})
 
 
-def users(server: Server, options: dict[str, object]) -> Report:
+def users(server: Server, options: load.Options) -> Report:
     """Emits to single users, by the way that `mode` names."""
     urls = {"post": server.emit_url, "batch": server.batch_url, "stream": server.stream_url}
     url = urls[str(options["mode"])]
@@ -54,12 +54,12 @@ def users(server: Server, options: dict[str, object]) -> Report:
     return load.run(server, "users", {**given, **options})
 
 
-def publish(server: Server, options: dict[str, object]) -> Report:
+def publish(server: Server, options: load.Options) -> Report:
     """PUBLISH with one subscriber."""
     if not isinstance(server, Redis):
         raise TypeError(f"{server.name} knows no PUBLISH")
-    return server.publish(load.SAMPLE, int(options["count"]), list(options["flags"]))
+    return server.publish(load.SAMPLE, int(str(options["count"])), list(options["flags"]))
 
 
-def _probe(options: dict[str, object]) -> str | None:
+def _probe(options: load.Options) -> str | None:
     return load.PROBE if options.get("probes") else None

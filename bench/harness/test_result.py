@@ -2,7 +2,6 @@
 
 import unittest
 from pathlib import Path
-from types import SimpleNamespace
 
 from .model import Bar, Figure, Scenario, entries, entry
 from .report import is_met, markdown
@@ -27,12 +26,6 @@ def result(ours: list[float | None], theirs: list[float | None], *bars: Bar) -> 
     )
 
 
-def told(*results: Result) -> tuple[str, bool]:
-    """The report of a session with these results, and whether its bars are met."""
-    session = SimpleNamespace(results=list(results))
-    return markdown(session, {"fact": "x"}, "x.svg"), is_met(session)
-
-
 class Unmeasured(Session):
     """Remembers the scenarios that it should have measured."""
 
@@ -43,6 +36,13 @@ class Unmeasured(Session):
     def measure(self, scenario: Scenario) -> Result:
         self.scenarios.append(scenario)
         return Result(scenario, {})
+
+
+def told(*results: Result) -> tuple[str, bool]:
+    """The report of a session with these results, and whether its bars are met."""
+    session = Unmeasured()
+    session.results += results
+    return markdown(session, {"fact": "x"}, "x.svg"), is_met(session)
 
 
 class ResultTest(unittest.TestCase):

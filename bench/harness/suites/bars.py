@@ -22,7 +22,7 @@ def suite(session: Session) -> None:
     session.measure(connect.in_turn())
     session.measure(connect.avalanche())
     session.measure(idle.scenario(10_000))
-    session.measure(idle.scenario(10_000, tls=True))
+    session.measure(_only(idle.scenario(10_000, tls=True), entry(Tidings)))
 
 
 def _only(scenario: Scenario, *chosen: Entry) -> Scenario:

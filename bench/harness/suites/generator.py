@@ -40,14 +40,14 @@ def scenario(server: type[Server], seconds: float) -> Scenario:
     )
 
 
-def _run(server: Server, options: dict[str, object]) -> Report:
+def _run(server: Server, options: load.Options) -> Report:
     given = {name: value for name, value in options.items() if name != "generators"}
     if options["generators"] == 1:
         return fanout(server, {**given, "clients": CLIENTS})
     return _both(server, given)
 
 
-def _both(server: Server, options: dict[str, object]) -> Report:
+def _both(server: Server, options: load.Options) -> Report:
     """One generator emits, the other only listens; deliveries of both count."""
     half = CLIENTS // 2
     listen_s = CONNECT_S + WARM_UP_S + float(str(options["seconds"])) + TRAIL_S
