@@ -29,9 +29,9 @@ pub use users::{Order, UserPlan, Users};
 const LOOK: Duration = Duration::from_micros(50);
 /// Clients that take nothing for this long end a burst.
 const STALL: Duration = Duration::from_secs(20);
-/// Events that may be on their way to clients when only answers set the pace. More would be
-/// counted against clients that the server gives up as too slow.
-const MAX_UNDELIVERED: u64 = 1 << 16;
+/// Events that may be on their way to clients when answers set the pace. With many more the server
+/// would give up some clients as too slow.
+pub const MAX_UNDELIVERED: u64 = 1 << 16;
 
 /// How far the clients are, told by the thread that reads to the one that emits.
 #[derive(Debug, Default)]
@@ -68,8 +68,13 @@ pub enum Pace {
     Every(Duration),
     /// Until all clients have all but so many of the batches.
     Delivered(u64),
-    /// Until fewer than so many emits are unanswered with it.
-    Answered(u64),
+    /// Until enough is answered.
+    Answered {
+        /// Emits that may be unanswered with it.
+        emits: u64,
+        /// Events that clients may miss before it; no bound where not every event comes.
+        undelivered: Option<u64>,
+    },
 }
 
 /// A stretch of emits, in batches of one or more.
@@ -182,10 +187,12 @@ impl<S: Source> Emitter<S> {
                     self.emit(clock::now(), &mut emitted)?;
                     self.undelivered.push_back(before + emitted.deliveries);
                 }
-                Pace::Answered(emits) => {
+                Pace::Answered { emits, undelivered } => {
                     self.wait_for_answers(emits, &mut emitted.answer)?;
-                    let arrived = before + emitted.deliveries;
-                    self.wait_for(arrived.saturating_sub(MAX_UNDELIVERED), &mut emitted.answer)?;
+                    if let Some(undelivered) = undelivered {
+                        let all = before + emitted.deliveries;
+                        self.wait_for(all.saturating_sub(undelivered), &mut emitted.answer)?;
+                    }
                     self.emit(clock::now(), &mut emitted)?;
                 }
             }

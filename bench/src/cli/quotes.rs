@@ -85,7 +85,10 @@ impl QuotesArgs {
         }
         let flat = match self.exact {
             true => Pace::Delivered(self.in_flight),
-            false => Pace::Answered(self.in_flight * self.batch),
+            false => Pace::Answered {
+                emits: self.in_flight * self.batch,
+                undelivered: None,
+            },
         };
         let (measured, warm_up) = self.pace.bursts(self.rate / self.batch as f64, flat);
         let plan = QuotePlan {

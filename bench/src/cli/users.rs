@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     client::Expect,
-    emitter::{Order, Pace, UserPlan, Wrapping},
+    emitter::{MAX_UNDELIVERED, Order, Pace, UserPlan, Wrapping},
     http::Framing,
     scenario::{
         ScenarioError,
@@ -104,7 +104,10 @@ impl UsersArgs {
             ),
             Mode::Stream => (self.batch_size, LINES, Framing::Stream),
         };
-        let flat = Pace::Answered(self.in_flight.unwrap_or(in_flight));
+        let flat = Pace::Answered {
+            emits: self.in_flight.unwrap_or(in_flight),
+            undelivered: Some(MAX_UNDELIVERED),
+        };
         let (measured, warm_up) = self.pace.bursts(self.rate / batch as f64, flat);
         Ok(UsersConfig {
             emit: self.emit.config(framing),

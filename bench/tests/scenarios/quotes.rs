@@ -21,18 +21,20 @@ const WARM_UP: u64 = 4;
 const BATCHES: u64 = 10;
 const BATCH: u64 = 8;
 
-fn burst(batches: u64) -> Burst {
-    Burst {
-        pace: Pace::Every(Duration::from_millis(2)),
-        length: Length::Batches(batches),
-    }
-}
-
 fn quoted(server: Config, exact: bool) -> Quoted {
     quoted_of(6, server, exact)
 }
 
 fn quoted_of(rooms: u32, server: Config, exact: bool) -> Quoted {
+    let every = Pace::Every(Duration::from_millis(2));
+    paced(every, rooms, server, exact)
+}
+
+fn paced(pace: Pace, rooms: u32, server: Config, exact: bool) -> Quoted {
+    let burst = |batches| Burst {
+        pace,
+        length: Length::Batches(batches),
+    };
     let target = FakeServer::start(server);
     let plan = QuotePlan {
         symbols: Symbols {
@@ -98,6 +100,15 @@ fn conflation_is_no_fault_unless_every_quote_is_wanted() {
         "{report:?}"
     );
     assert_eq!(report.inexact_clients, None);
+    // As fast as it goes, nothing waits for quotes that were replaced.
+    let flat = Pace::Answered {
+        emits: 2 * BATCH,
+        undelivered: None,
+    };
+    let report = paced(flat, 6, conflating, false);
+    assert!(report.valid, "{report:?}");
+    let exact = paced(Pace::Delivered(2), 6, Config::default(), true);
+    assert!(exact.valid, "{exact:?}");
 }
 
 #[test]

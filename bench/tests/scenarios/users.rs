@@ -66,7 +66,10 @@ fn served(mode: &'static str, pace: Pace, fault: Fault) -> Result<Served, Scenar
 }
 
 const MODES: [&str; 3] = ["post", "batch", "stream"];
-const FLAT: Pace = Pace::Answered(16);
+const FLAT: Pace = Pace::Answered {
+    emits: 16,
+    undelivered: Some(1000),
+};
 
 #[test]
 fn a_sound_server_is_valid_by_any_mode_and_pace() {
