@@ -82,6 +82,7 @@ def _finish(session: Session, options: argparse.Namespace, load: float) -> int:
         " median (least–most)",
         "command": f"`{shlex.join(['bench/run', *sys.argv[1:]])}`",
         "machine": f"{machine.describe()}; load {load:.1f} before",
+        **({"build": "none; the programs may be older than this tree"} if options.no_build else {}),
         **session.versions,
     }
     name = f"{options.suite}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"

@@ -5,6 +5,7 @@ import os
 import subprocess
 import tempfile
 import time
+from functools import cache
 from pathlib import Path
 
 from .. import machine
@@ -153,8 +154,9 @@ class Peer(Server):
         return json.loads(line)
 
 
+@cache
 def commit() -> str:
-    """The state of this tree."""
+    """The state of this tree when it was first asked for: later ones were not built."""
     said = subprocess.run(
         ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True
     )
