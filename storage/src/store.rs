@@ -2,6 +2,7 @@
 
 mod calls;
 pub(crate) mod pulse;
+mod recent;
 #[cfg(test)]
 mod tests;
 mod thread;
@@ -19,6 +20,7 @@ use tokio::sync::{Semaphore, oneshot};
 use crate::error::{OpenError, StoreError};
 use crate::open::{self, OpenReport, StoreConfig};
 use pulse::Pulse;
+use recent::Recent;
 use thread::{Effect, Ground, Job};
 use watch::Alarm;
 
@@ -41,6 +43,8 @@ struct Shared {
     jobs: Sender<Job>,
     room: Arc<Semaphore>,
     pulse: Arc<Pulse>,
+    /// Sessions that need no call.
+    recent: Arc<Recent>,
     /// Rings when the thread gets stuck, so that nobody waits for it without end.
     alarm: Alarm,
     /// Joined by whoever closes the store.
@@ -107,6 +111,7 @@ impl Store {
                 jobs,
                 room,
                 pulse,
+                recent: Arc::default(),
                 alarm,
                 thread,
             }),

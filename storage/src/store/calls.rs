@@ -26,23 +26,42 @@ impl Store {
     pub async fn put_session(&self, session: Session) -> Result<(), StoreError> {
         check_key("session id", session.id.as_bytes())?;
         check_key("user", session.user.as_bytes())?;
-        self.call(PUT, move |on| sessions::put(on.trees, &session))
-            .await
+        let recent = self.shared.recent.clone();
+        self.call(PUT, move |on| {
+            recent.remove(&session.id);
+            sessions::put(on.trees, &session)?;
+            recent.put(&session);
+            Ok(())
+        })
+        .await
+    }
+
+    /// The session with this id if it was made or asked for lately, without a call. `None` says
+    /// nothing: [`Store::session`] knows.
+    pub fn recent_session(&self, id: &str) -> Option<Session> {
+        self.shared.recent.find(id)
     }
 
     /// The session with this id, also when it has expired but is still kept
     /// ([`SESSION_KEPT_MS`](crate::SESSION_KEPT_MS)): the caller judges.
     pub async fn session(&self, id: &str) -> Result<Option<Session>, StoreError> {
-        let id = id.to_owned();
-        self.call(Effect::Read, move |on| sessions::one(on.trees, &id))
-            .await
+        let (id, recent) = (id.to_owned(), self.shared.recent.clone());
+        self.call(Effect::Read, move |on| {
+            let session = sessions::one(on.trees, &id)?;
+            session.iter().for_each(|session| recent.put(session));
+            Ok(session)
+        })
+        .await
     }
 
     /// Removes a session and returns what it was. Durable.
     pub async fn delete_session(&self, id: &str) -> Result<Option<Session>, StoreError> {
-        let id = id.to_owned();
-        self.call(REMOVE, move |on| sessions::delete(on.trees, &id))
-            .await
+        let (id, recent) = (id.to_owned(), self.shared.recent.clone());
+        self.call(REMOVE, move |on| {
+            recent.remove(&id);
+            sessions::delete(on.trees, &id)
+        })
+        .await
     }
 
     /// A user's sessions, ordered by id; expired ones too, while they are kept.
@@ -54,9 +73,18 @@ impl Store {
 
     /// Removes a user's sessions and returns them. Durable; on an error some may be gone.
     pub async fn delete_sessions_of(&self, user: &str) -> Result<Vec<Session>, StoreError> {
-        let user = user.to_owned();
-        self.call(REMOVE, move |on| sessions::delete_of_user(on.trees, &user))
-            .await
+        let (user, recent) = (user.to_owned(), self.shared.recent.clone());
+        self.call(REMOVE, move |on| {
+            let removed = sessions::delete_of_user(on.trees, &user);
+            match &removed {
+                Ok(removed) => removed
+                    .iter()
+                    .for_each(|session| recent.remove(&session.id)),
+                Err(_) => recent.clear(),
+            }
+            removed
+        })
+        .await
     }
 
     /// At most `limit` sessions of all users, ordered by id, those after the id `after`.

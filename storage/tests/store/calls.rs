@@ -34,6 +34,32 @@ async fn sessions_are_found_by_id_by_user_and_in_order() {
 }
 
 #[tokio::test]
+async fn recent_sessions_are_those_that_are_stored() {
+    let folder = Folder::new();
+    let store = folder.open();
+    for (id, user) in [("a", "ann"), ("b", "ann"), ("c", "bob")] {
+        store.put_session(session(id, user, 10)).await.unwrap();
+        assert_eq!(store.recent_session(id), Some(session(id, user, 10)));
+    }
+    store.put_session(session("c", "eve", 20)).await.unwrap();
+    assert_eq!(store.recent_session("c"), Some(session("c", "eve", 20)));
+    store.delete_session("c").await.unwrap();
+    assert_eq!(store.recent_session("c"), None);
+    store.delete_sessions_of("ann").await.unwrap();
+    assert_eq!(
+        (store.recent_session("a"), store.recent_session("b")),
+        (None, None)
+    );
+
+    store.put_session(session("d", "ann", 10)).await.unwrap();
+    store.close().await.unwrap();
+    let store = folder.open();
+    assert_eq!(store.recent_session("d"), None, "nobody has asked yet");
+    store.session("d").await.unwrap();
+    assert_eq!(store.recent_session("d"), Some(session("d", "ann", 10)));
+}
+
+#[tokio::test]
 async fn a_session_that_changes_hands_leaves_its_old_user() {
     let folder = Folder::new();
     let store = folder.open();
