@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use tokio::sync::mpsc;
 
 use crate::{
-    app::{handler::Handler, limits::Limits},
+    app::{handler::Handler, limits::Limits, random::fill},
     config::Transports,
     event::EmitRequest,
     http::{origin::OriginPolicy, public::Routes},
@@ -188,10 +188,6 @@ pub(crate) fn looks_like_socket_id(name: &str) -> bool {
         && name
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
-}
-
-fn fill(bytes: &mut [u8]) {
-    getrandom::fill(bytes).expect("the operating system gives random bytes");
 }
 
 /// The time of day, Unix milliseconds.

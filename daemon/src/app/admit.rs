@@ -25,28 +25,67 @@ pub(crate) async fn admit(
     request: ConnectRequest,
 ) -> Result<(Admission, Opened), Refusal> {
     let namespace = request.namespace.clone();
-    let auth = request.auth.clone();
-    let recovery = request.handshake.recovery;
+    let terms = Terms::of(node, &request);
     let admission = node.handler.connect(request).await?;
-    let recoverable = node
-        .handler
-        .namespace(&namespace)
-        .is_some_and(|rules| rules.recoverable);
-    let returning: Returning = auth
-        .and_then(|auth| serde_json::from_str(auth.get()).ok())
-        .unwrap_or_default();
-    let declined = returning.recovery == Some(serde_json::Value::Bool(false));
-    if !recoverable || declined || !recovery {
-        return Ok((admission, Opened::Plain));
-    }
-    let text = |value: Option<serde_json::Value>| match value {
-        Some(serde_json::Value::String(text)) => Some(text),
-        _ => None,
+    let opened = match terms {
+        Terms::Plain => Opened::Plain,
+        Terms::Recoverable { pid, offset } => {
+            let recovery = &node.recovery;
+            recovery
+                .open(node, &namespace, &admission, pid, offset)
+                .await
+        }
     };
-    let (pid, offset) = (text(returning.pid), text(returning.offset));
-    let opened = node
-        .recovery
-        .open(node, &namespace, &admission, pid, offset)
-        .await;
     Ok((admission, opened))
+}
+
+/// Decides over a CONNECT at once, where neither the handler nor a record must be waited for.
+pub(crate) fn admit_now(
+    node: &Node,
+    request: &ConnectRequest,
+) -> Option<Result<(Admission, Opened), Refusal>> {
+    let opened = match Terms::of(node, request) {
+        Terms::Plain => Opened::Plain,
+        Terms::Recoverable { pid: Some(_), .. } => return None,
+        Terms::Recoverable { pid: None, offset } => node.recovery.fresh(node, offset),
+    };
+    let decided = node.handler.connect_now(request)?;
+    Some(decided.map(|admission| (admission, opened)))
+}
+
+/// Whether a client may recover, and what it presents for it.
+enum Terms {
+    Plain,
+    Recoverable {
+        pid: Option<String>,
+        offset: Option<String>,
+    },
+}
+
+impl Terms {
+    fn of(node: &Node, request: &ConnectRequest) -> Self {
+        let recoverable = node
+            .handler
+            .namespace(&request.namespace)
+            .is_some_and(|rules| rules.recoverable);
+        if !recoverable || !request.handshake.recovery {
+            return Terms::Plain;
+        }
+        let returning: Returning = request
+            .auth
+            .as_deref()
+            .and_then(|auth| serde_json::from_str(auth.get()).ok())
+            .unwrap_or_default();
+        if returning.recovery == Some(serde_json::Value::Bool(false)) {
+            return Terms::Plain;
+        }
+        let text = |value: Option<serde_json::Value>| match value {
+            Some(serde_json::Value::String(text)) => Some(text),
+            _ => None,
+        };
+        Terms::Recoverable {
+            pid: text(returning.pid),
+            offset: text(returning.offset),
+        }
+    }
 }

@@ -110,6 +110,35 @@ impl Authenticator {
         }
     }
 
+    /// The same without waiting; `None` where the store has to be asked.
+    pub fn connect_now(
+        &self,
+        auth: Option<&str>,
+        cookie: Option<&str>,
+        now_ms: u64,
+    ) -> Option<Result<Login, Refusal>> {
+        let credentials = Credentials::parse(auth, cookie.map(str::to_owned));
+        let Mode::Sessions {
+            store,
+            cookie,
+            keyring,
+        } = &*self.0
+        else {
+            return Some(Ok(anyone(&credentials.unwrap_or_default())));
+        };
+        let found = credentials.and_then(|credentials| {
+            let id = credentials.session(cookie, keyring)?;
+            Ok((id, credentials.user_id))
+        });
+        match found {
+            Ok((id, user)) => {
+                let session = store.recent_session(&id)?;
+                Some(judge(Some(session), user.as_deref(), now_ms))
+            }
+            Err(refusal) => Some(Err(refusal)),
+        }
+    }
+
     /// Judges credentials. Also asked again of a connection that recovers.
     pub async fn check(&self, credentials: &Credentials, now_ms: u64) -> Result<Login, Refusal> {
         let Mode::Sessions {
@@ -120,17 +149,9 @@ impl Authenticator {
         else {
             return Ok(anyone(credentials));
         };
-        let user = credentials.user_id.as_deref();
-        let id = match &credentials.session_id {
-            Some(_) if user.is_none() => return Err(missing("userId")),
-            Some(id) => id.clone(),
-            None => credentials.cookie_session(cookie, keyring)?,
-        };
-        if !is_session_id(&id) {
-            return Err(unknown_session());
-        }
+        let id = credentials.session(cookie, keyring)?;
         let session = store.session(&id).await.map_err(Refusal::Unavailable)?;
-        judge(session, user, now_ms)
+        judge(session, credentials.user_id.as_deref(), now_ms)
     }
 }
 
@@ -145,6 +166,16 @@ impl Credentials {
             user_id: string("userId", auth.user_id)?,
             cookie,
         })
+    }
+
+    /// The id of the session that is shown, which may not exist.
+    fn session(&self, cookie: &str, keyring: &Keyring) -> Result<String, Refusal> {
+        let id = match &self.session_id {
+            Some(_) if self.user_id.is_none() => return Err(missing("userId")),
+            Some(id) => id.clone(),
+            None => self.cookie_session(cookie, keyring)?,
+        };
+        is_session_id(&id).then_some(id).ok_or_else(unknown_session)
     }
 
     /// The session id of the first cookie of this name that is signed.

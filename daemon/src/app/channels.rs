@@ -18,7 +18,7 @@ use ledger::Ledger;
 use params::{Failure, Rejected, Wanted, parameters, wanted};
 
 use super::{
-    auth::{Authenticator, Refusal as AuthRefusal},
+    auth::{Authenticator, Login, Refusal as AuthRefusal},
     handler::{
         Admission, BoxFuture, ClientEvent, ConnectRequest, Effect, Handler, NamespaceRules,
         Refusal, SocketContext, SocketView,
@@ -248,19 +248,15 @@ impl Handler for Channels {
                 .connect(auth, cookie, now_ms())
                 .await
                 .map_err(refusal)?;
-            let has_session = !login.session.is_empty();
-            let user: Arc<str> = match &*login.user {
-                // Strangers must not share limits.
-                ANONYMOUS if !has_session => format!("{ANONYMOUS}-{}", random::base62(12)).into(),
-                _ => login.user,
-            };
-            Ok(Admission {
-                rooms: vec![user_room(&user)],
-                user: Some(user),
-                session: has_session.then_some(login.session),
-                expires_ms: has_session.then_some(login.expires_ms),
-            })
+            Ok(admission(login))
         })
+    }
+
+    fn connect_now(&self, request: &ConnectRequest) -> Option<Result<Admission, Refusal>> {
+        let auth = request.auth.as_deref().map(RawValue::get);
+        let cookie = request.handshake.cookie.as_deref();
+        let decided = self.authenticator.connect_now(auth, cookie, now_ms())?;
+        Some(decided.map(admission).map_err(refusal))
     }
 
     fn connected(&self, context: &mut SocketContext<'_>) {
@@ -307,6 +303,22 @@ impl Handler for Channels {
 /// The room of all sockets of a user.
 pub fn user_room(user: &str) -> Arc<str> {
     format!("user:{user}").into()
+}
+
+/// Whom a client is let in as, and into which rooms.
+fn admission(login: Login) -> Admission {
+    let has_session = !login.session.is_empty();
+    let user: Arc<str> = match &*login.user {
+        // Strangers must not share limits.
+        ANONYMOUS if !has_session => format!("{ANONYMOUS}-{}", random::base62(12)).into(),
+        _ => login.user,
+    };
+    Admission {
+        rooms: vec![user_room(&user)],
+        user: Some(user),
+        session: has_session.then_some(login.session),
+        expires_ms: has_session.then_some(login.expires_ms),
+    }
 }
 
 /// A refusal at CONNECT as the protocol reports it.

@@ -37,6 +37,12 @@ pub trait Handler: Send + Sync + 'static {
     /// Whether a client may join a namespace, and as whom.
     fn connect(&self, request: ConnectRequest) -> BoxFuture<Result<Admission, Refusal>>;
 
+    /// The same at once, on the shard's thread, if nothing has to be waited for; else `None`, and
+    /// [`Handler::connect`] is asked.
+    fn connect_now(&self, _request: &ConnectRequest) -> Option<Result<Admission, Refusal>> {
+        None
+    }
+
     /// A client has joined; its CONNECT answer goes out before whatever is asked for here.
     fn connected(&self, _socket: &mut SocketContext<'_>) {}
 

@@ -1,5 +1,7 @@
 //! Unguessable ids and secrets, from the system's random source.
 
+use std::cell::RefCell;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
@@ -10,9 +12,33 @@ const FAIR: u8 = 248;
 /// `N` random bytes.
 pub fn bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    // It can only fail before the kernel has gathered its first randomness, long before any start.
-    getrandom::fill(&mut bytes).expect("the system gives random bytes");
+    fill(&mut bytes);
     bytes
+}
+
+/// Fills a few bytes with random ones. A thread asks the system for many at a time and gives each
+/// byte out once.
+pub fn fill(bytes: &mut [u8]) {
+    /// One system call for the ids of about thirty clients.
+    const AT_ONCE: usize = 1024;
+    thread_local! {
+        static STOCK: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    }
+    // It can only fail before the kernel has gathered its first randomness, long before any start.
+    let ask = |bytes: &mut [u8]| getrandom::fill(bytes).expect("the system gives random bytes");
+    if bytes.len() > AT_ONCE {
+        return ask(bytes);
+    }
+    STOCK.with_borrow_mut(|stock| {
+        if stock.len() < bytes.len() {
+            stock.resize(AT_ONCE, 0);
+            ask(stock);
+        }
+        let kept = stock.len() - bytes.len();
+        bytes.copy_from_slice(&stock[kept..]);
+        stock[kept..].fill(0);
+        stock.truncate(kept);
+    });
 }
 
 /// A session id: 192 random bits in 32 URL-safe characters, as `express-session` makes them.

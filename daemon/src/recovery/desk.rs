@@ -126,6 +126,11 @@ impl Desk {
                 offset,
             };
         }
+        self.fresh(node, offset)
+    }
+
+    /// A new record for a client that presents no known one.
+    pub(crate) fn fresh(&self, node: &Node, offset: Option<String>) -> Opened {
         let stale = offset.filter(|offset| offset.len() <= MAX_STALE);
         let pid = node.ids.pid();
         Opened::Fresh { pid, stale }

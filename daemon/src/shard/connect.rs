@@ -1,10 +1,11 @@
 //! From CONNECT to a socket: admission, rooms, record or replay, answer.
 //!
-//! The control plane decides ([`crate::app::admit`]), the shard carries out. Rooms are joined
-//! before the record is written or the history read, and what arrives meanwhile is held back.
+//! The control plane decides ([`crate::app::admit`]), or the shard itself where nothing must be
+//! waited for; the shard carries out. Rooms are joined before the record is written or the history read, and what arrives meanwhile is held back.
 
 use std::{
     collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, atomic::Ordering::Relaxed},
 };
 
@@ -69,12 +70,20 @@ impl State {
             auth,
             handshake,
         };
-        let mailbox = node.hub.shards[self.index].mailbox.clone();
         let kept_auth = node
             .handler
             .keeps_handshake()
             .then(|| request.auth.clone())
             .flatten();
+        match catch_unwind(AssertUnwindSafe(|| admit::admit_now(&node, &request))) {
+            Ok(Some(outcome)) => return self.admitted(key, namespace, kept_auth, outcome),
+            Ok(None) => {}
+            Err(_) => {
+                self.tally.panics += 1;
+                return self.close(key, Reason::Unavailable);
+            }
+        }
+        let mailbox = node.hub.shards[self.index].mailbox.clone();
         let work = async move {
             let outcome = admit::admit(&node, request).await;
             let admitted = Command::Admitted {
