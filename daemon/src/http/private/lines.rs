@@ -99,10 +99,15 @@ impl<B: Body<Data = Bytes> + Unpin> LineReader<B> {
         }
     }
 
+    /// The next line, if it has been read already.
+    pub(super) fn buffered(&mut self) -> Option<Line> {
+        self.splitter.next()
+    }
+
     /// The next line; nothing at the end. An error if the body broke off. Cancel-safe.
     pub(super) async fn next(&mut self) -> Result<Option<Line>, B::Error> {
         loop {
-            if let Some(line) = self.splitter.next() {
+            if let Some(line) = self.buffered() {
                 return Ok(Some(line));
             }
             if self.is_over {

@@ -103,6 +103,13 @@ where
     B: Body<Data = Bytes> + Unpin,
 {
     let has_room = waiting.len() < WINDOW;
+    // What has been read is taken in first, so that its answers leave together.
+    if is_open
+        && has_room
+        && let Some(line) = lines.buffered()
+    {
+        return Next::Line(line);
+    }
     // All of them are cancel-safe.
     tokio::select! {
         biased;
