@@ -3,6 +3,7 @@
 //! [`build`] makes a [`Gateway`]: the store is open, the log has its epoch, the shards' threads
 //! run. [`Gateway::accept`] takes clients, [`Gateway::drain`] moves them away and ends the node.
 
+mod acceptor;
 mod tasks;
 
 use std::{
@@ -258,10 +259,9 @@ impl Gateway {
     }
 
     /// Takes clients from a listener. While the node drains they are told to come back later.
-    pub fn accept(&self, listener: TcpListener) {
-        let stop = self.stop.clone();
-        self.tasks
-            .spawn(tasks::accept(self.node.clone(), listener, stop));
+    pub fn accept(&self, listener: TcpListener) -> io::Result<()> {
+        let (node, stop) = (self.node.clone(), self.stop.clone());
+        acceptor::start(node, listener.into_std()?, &self.tasks, stop)
     }
 
     /// The node is ready for clients.

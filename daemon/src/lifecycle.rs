@@ -87,7 +87,7 @@ async fn live(config: Config, demo: bool) -> Result<bool, StartError> {
             .map_err(StartError::Application)?;
     }
     let addresses = bound.addresses;
-    bound.serve(&gateway, &api);
+    bound.serve(&gateway, &api)?;
     gateway.ready();
     tell_ready(&config, &addresses, demo)?;
     stop.first().await;
@@ -227,10 +227,11 @@ fn bind_admin(config: &Config) -> Result<UnixListener, StartError> {
 }
 
 impl Bound {
-    fn serve(self, gateway: &Gateway, api: &Arc<Api>) {
-        gateway.accept(self.public);
+    fn serve(self, gateway: &Gateway, api: &Arc<Api>) -> Result<(), StartError> {
+        gateway.accept(self.public).map_err(StartError::Thread)?;
         gateway.track(api.clone().serve(self.private, self.tls, gateway.closing()));
         gateway.track(api.clone().serve_admin(self.admin, gateway.closing()));
+        Ok(())
     }
 }
 

@@ -85,7 +85,7 @@ async fn fragile(folder: &std::path::Path) -> (Gateway, SocketAddr) {
     let address = listener
         .local_addr()
         .expect("a bound listener has an address");
-    gateway.accept(listener);
+    gateway.accept(listener).expect("a thread can be started");
     gateway.ready();
     (gateway, address)
 }

@@ -1,20 +1,16 @@
-//! The control plane's standing tasks: accepting, jobs of shards, emits of handlers, housekeeping.
+//! The control plane's standing tasks: jobs of shards, emits of handlers, housekeeping.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use tidings_storage::Store;
-use tokio::{net::TcpListener, sync::mpsc};
+use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{RESERVED_FILES, file_limit};
 use crate::{
     app::limits::Limits,
     event::EmitRequest,
     node::{Node, now_ms},
-    shard::command::{Command, Job, ShardHandle},
+    shard::command::Job,
 };
 
 /// Jobs of shards that are under way at once.
@@ -28,40 +24,6 @@ const SWEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// Rows that one sweep removes at most.
 const SWEPT_AT_ONCE: usize = 5000;
-
-/// Accepts clients and hands each to the shard that has the fewest.
-pub(super) async fn accept(node: Arc<Node>, listener: TcpListener, stop: CancellationToken) {
-    let limit = file_limit().saturating_sub(RESERVED_FILES) as usize;
-    loop {
-        // Both are cancel-safe.
-        let accepted = tokio::select! {
-            () = stop.cancelled() => return,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, peer)) => {
-                let open = |shard: &&ShardHandle| {
-                    shard.load.streams.load(Ordering::Relaxed)
-                        + shard.load.connections.load(Ordering::Relaxed)
-                };
-                let total: usize = node.hub.shards.iter().map(|shard| open(&shard)).sum();
-                let Some(shard) = node.hub.shards.iter().min_by_key(open) else {
-                    return;
-                };
-                // With no file to spare the node could not even answer; the peer sees an end.
-                if total < limit
-                    && let Ok(stream) = stream.into_std()
-                {
-                    let _ = shard.mailbox.send(Command::Accept(stream, peer)).await;
-                }
-            }
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
-    }
-}
 
 /// The control plane's side of the shards' jobs.
 pub(super) async fn run_jobs(mut queue: mpsc::Receiver<Job>, stop: CancellationToken) {

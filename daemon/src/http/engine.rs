@@ -157,8 +157,25 @@ pub(crate) async fn answer(
     }
 }
 
+/// Decides over a request for a WebSocket: the answer, and what the WebSocket is for unless that is
+/// a refusal.
+pub(crate) fn upgrade<B>(
+    shard: &Rc<Shard>,
+    from: &From,
+    raw: bool,
+    request: &Request<B>,
+) -> (Response<Full<Bytes>>, Option<Purpose>) {
+    let query = Query::parse(request.uri().query());
+    let decided = offered(shard, &query)
+        .and_then(|transport| websocket(shard, from, raw, transport, query, request));
+    match decided {
+        Ok((answer, purpose)) => (answer, Some(purpose)),
+        Err(rejection) => (rejection.answer(true), None),
+    }
+}
+
 /// The answer to a page that may not connect.
-pub(crate) fn forbidden(request: &Request<Incoming>) -> Response<Full<Bytes>> {
+pub(crate) fn forbidden<B>(request: &Request<B>) -> Response<Full<Bytes>> {
     Rejection::Forbidden.answer(upgrade::is_upgrade(request.headers()))
 }
 
@@ -170,79 +187,100 @@ async fn serve(
     query: Query,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Rejection> {
-    let offered = shard.node.settings.transports;
-    let transport = match query.transport.as_deref() {
-        Some("polling") if offered.polling => Transport::Polling,
-        Some("websocket") if offered.websocket => Transport::WebSocket,
-        _ => return Err(Rejection::UnknownTransport),
-    };
+    let transport = offered(shard, &query)?;
+    if upgrade {
+        let (answer, purpose) = websocket(shard, from, raw, transport, query, &request)?;
+        upgrade::take_over(shard.clone(), request, purpose);
+        return Ok(answer);
+    }
     if let Some(sid) = query.sid {
-        return serve_known(shard, transport, upgrade, sid, request).await;
+        return serve_known(shard, transport, sid, request).await;
     }
-    if request.method() != Method::GET {
-        return Err(Rejection::BadMethod);
-    }
-    if (transport == Transport::WebSocket) != upgrade {
-        return Err(Rejection::BadRequest);
-    }
-    if query.version.as_deref() != Some("4") {
-        return Err(Rejection::BadVersion);
-    }
-    let accepted = match transport {
-        Transport::WebSocket => {
-            Some(upgrade::accept(request.headers()).ok_or(Rejection::BadRequest)?)
-        }
-        Transport::Polling => None,
-    };
+    begins(&query, transport, Transport::Polling, &request)?;
     let terms = admit(shard, from)?;
     let handshake = Arc::new(handshake(shard, from, query.recovery, &request));
-    if let Some(accepted) = accepted {
-        upgrade::take_over(
-            shard.clone(),
-            request,
-            Purpose::Open {
-                raw,
-                handshake,
-                terms,
-            },
-        );
-        return Ok(accepted);
-    }
     let (reply, answer) = oneshot::channel();
     {
         let mut state = shard.state.borrow_mut();
-        let key = state.open(Transport::Polling, raw, handshake, terms);
+        let key = state.open(Transport::Polling, raw, handshake, terms, None);
         state.poll_connection(key, reply);
     }
     polled(answer.await)
 }
 
-/// A request of a connection that exists, on this shard or another one.
+/// The transport that a request names, if it is offered.
+fn offered(shard: &Shard, query: &Query) -> Result<Transport, Rejection> {
+    let offered = shard.node.settings.transports;
+    match query.transport.as_deref() {
+        Some("polling") if offered.polling => Ok(Transport::Polling),
+        Some("websocket") if offered.websocket => Ok(Transport::WebSocket),
+        _ => Err(Rejection::UnknownTransport),
+    }
+}
+
+/// Whether a request may open a connection; `carrier` is what it came by.
+fn begins<B>(
+    query: &Query,
+    transport: Transport,
+    carrier: Transport,
+    request: &Request<B>,
+) -> Result<(), Rejection> {
+    if request.method() != Method::GET {
+        return Err(Rejection::BadMethod);
+    }
+    if transport != carrier {
+        return Err(Rejection::BadRequest);
+    }
+    if query.version.as_deref() != Some("4") {
+        return Err(Rejection::BadVersion);
+    }
+    Ok(())
+}
+
+/// A request for a WebSocket: for a new connection, or for one that polls.
+fn websocket<B>(
+    shard: &Rc<Shard>,
+    from: &From,
+    raw: bool,
+    transport: Transport,
+    query: Query,
+    request: &Request<B>,
+) -> Result<(Response<Full<Bytes>>, Purpose), Rejection> {
+    if let Some(sid) = query.sid {
+        owner(shard, &sid)?;
+        if transport != Transport::WebSocket {
+            return Err(Rejection::BadRequest);
+        }
+        let answer = upgrade::accept(request.headers()).ok_or(Rejection::BadRequest)?;
+        return Ok((answer, Purpose::Upgrade { sid }));
+    }
+    begins(&query, transport, Transport::WebSocket, request)?;
+    let answer = upgrade::accept(request.headers()).ok_or(Rejection::BadRequest)?;
+    let purpose = Purpose::Open {
+        raw,
+        terms: admit(shard, from)?,
+        handshake: Arc::new(handshake(shard, from, query.recovery, request)),
+    };
+    Ok((answer, purpose))
+}
+
+/// The shard that a connection's id names.
+fn owner(shard: &Shard, sid: &str) -> Result<usize, Rejection> {
+    let node = &shard.node;
+    let owner = node.ids.shard_of(sid, node.hub.shards.len());
+    owner.ok_or(Rejection::UnknownSid)
+}
+
+/// A poll or a post of a connection that exists, on this shard or another one.
 async fn serve_known(
     shard: &Rc<Shard>,
     transport: Transport,
-    upgrade: bool,
     sid: String,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Rejection> {
     let shards = &shard.node.hub.shards;
-    let owner = shard
-        .node
-        .ids
-        .shard_of(&sid, shards.len())
-        .ok_or(Rejection::UnknownSid)?;
+    let owner = owner(shard, &sid)?;
     let sid: Arc<str> = sid.into();
-    if upgrade {
-        if transport != Transport::WebSocket {
-            return Err(Rejection::BadRequest);
-        }
-        let accepted = upgrade::accept(request.headers()).ok_or(Rejection::BadRequest)?;
-        let purpose = Purpose::Upgrade {
-            sid: sid.to_string(),
-        };
-        upgrade::take_over(shard.clone(), request, purpose);
-        return Ok(accepted);
-    }
     match *request.method() {
         _ if transport != Transport::Polling => Err(Rejection::BadRequest),
         Method::GET => {
@@ -327,12 +365,7 @@ fn admit(shard: &Rc<Shard>, from: &From) -> Result<Terms, Rejection> {
     }
 }
 
-fn handshake(
-    shard: &Rc<Shard>,
-    from: &From,
-    recovery: bool,
-    request: &Request<Incoming>,
-) -> Handshake {
+fn handshake<B>(shard: &Rc<Shard>, from: &From, recovery: bool, request: &Request<B>) -> Handshake {
     let headers = request.headers();
     let cookies: Vec<&str> = headers
         .get_all(COOKIE)

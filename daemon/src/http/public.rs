@@ -12,7 +12,12 @@ use hyper::{
 use tokio::sync::oneshot;
 
 use super::{client_ip, engine};
-use crate::{app::handler::BoxFuture, node::Node, shard::thread::Shard, transport::serve::Peer};
+use crate::{
+    app::handler::BoxFuture,
+    node::Node,
+    shard::thread::Shard,
+    transport::{serve::Peer, upgrade::Purpose},
+};
 
 /// Bytes in the body of a request to one of the application's own routes.
 const MAX_BODY: usize = 64 << 10;
@@ -58,31 +63,19 @@ pub(crate) async fn answer(
     request: Request<Incoming>,
 ) -> Response<Full<Bytes>> {
     let node = shard.node.clone();
-    let settings = &node.settings;
-    let proxies = &settings.proxies;
     let headers = request.headers();
-    let secure = client_ip::client_tls(peer.address.ip(), headers, proxies);
-    let from = From {
-        ip: client_ip::client_ip(peer.address.ip(), headers, proxies),
-        secure: secure.unwrap_or(peer.secure),
+    let engine = match route(&node, request.uri().path()) {
+        Route::Health => return super::health::answer(&node),
+        Route::Nothing => return not_found(),
+        Route::Engine { raw } => Some(raw),
+        Route::Application => None,
     };
-    let path = request.uri().path();
-    if path == "/health" {
-        return super::health::answer(&node);
-    }
-    let raw = settings
-        .raw_path
-        .as_deref()
-        .is_some_and(|raw| is_below(path, raw));
-    let engine = raw || is_below(path, &settings.path);
-    if !engine && !node.routes.has(path) {
-        return not_found();
-    }
-    let verdict = settings.origins.check(headers, from.secure);
+    let from = from(&node, peer, headers);
+    let verdict = node.settings.origins.check(headers, from.secure);
     if !verdict.is_allowed() {
         return match engine {
-            true => engine::forbidden(&request),
-            false => error(
+            Some(_) => engine::forbidden(&request),
+            None => error(
                 StatusCode::FORBIDDEN,
                 "forbidden",
                 "this origin is not allowed",
@@ -95,13 +88,69 @@ pub(crate) async fn answer(
         verdict.preflight(headers, answer.headers_mut());
         return answer;
     }
-    let mut answer = if engine {
-        engine::answer(&shard, &from, raw, request).await
-    } else {
-        application(&shard, from, request).await
+    let mut answer = match engine {
+        Some(raw) => engine::answer(&shard, &from, raw, request).await,
+        None => application(&shard, from, request).await,
     };
     verdict.cors(answer.headers_mut());
     answer
+}
+
+/// Decides over a request for a WebSocket of which only the head is known: the answer, and what the
+/// WebSocket is for unless that is a refusal. Nothing if it is for another than Socket.IO's path.
+pub(crate) fn upgrade(
+    shard: &Rc<Shard>,
+    peer: Peer,
+    request: &Request<()>,
+) -> Option<(Response<Full<Bytes>>, Option<Purpose>)> {
+    let (node, headers) = (&shard.node, request.headers());
+    let Route::Engine { raw } = route(node, request.uri().path()) else {
+        return None;
+    };
+    let from = from(node, peer, headers);
+    let verdict = node.settings.origins.check(headers, from.secure);
+    if !verdict.is_allowed() {
+        return Some((engine::forbidden(request), None));
+    }
+    let (mut answer, purpose) = engine::upgrade(shard, &from, raw, request);
+    verdict.cors(answer.headers_mut());
+    Some((answer, purpose))
+}
+
+/// Whose a path is.
+enum Route {
+    Health,
+    /// Socket.IO's, or raw Engine.IO's.
+    Engine {
+        raw: bool,
+    },
+    /// One of the application's own.
+    Application,
+    Nothing,
+}
+
+fn route(node: &Node, path: &str) -> Route {
+    let settings = &node.settings;
+    let raw = settings.raw_path.as_deref();
+    let raw = raw.is_some_and(|raw| is_below(path, raw));
+    if path == "/health" {
+        Route::Health
+    } else if raw || is_below(path, &settings.path) {
+        Route::Engine { raw }
+    } else if node.routes.has(path) {
+        Route::Application
+    } else {
+        Route::Nothing
+    }
+}
+
+fn from(node: &Node, peer: Peer, headers: &HeaderMap) -> From {
+    let (ip, proxies) = (peer.address.ip(), &node.settings.proxies);
+    let secure = client_ip::client_tls(ip, headers, proxies);
+    From {
+        ip: client_ip::client_ip(ip, headers, proxies),
+        secure: secure.unwrap_or(peer.secure),
+    }
 }
 
 /// Lets the control plane answer.

@@ -4,6 +4,10 @@
 //! value taking the place of the one before, and the last is due when the interval ends. Values
 //! carry the node's stamp, so that one that was overtaken on its way is dropped, never delivered
 //! after a newer one.
+//!
+//! The first interval of a row is a little longer than the others, so that the ends of many rooms'
+//! intervals fall together: values that are due together are written together, and the kernel does
+//! one thing for many clients at a time rather than many things one at a time.
 
 use std::{
     collections::HashMap,
@@ -23,10 +27,21 @@ struct State<T> {
     stamp: u64,
     /// The value that members have.
     delivered: Option<T>,
-    delivered_at: Option<Instant>,
-    /// The value that waits, and until when.
-    waiting: Option<(T, Instant)>,
+    interval: Duration,
+    /// When the interval ends that the last delivery opened.
+    ends: Option<Instant>,
+    /// The value that waits for that.
+    waiting: Option<T>,
 }
+
+/// Ends of intervals fall on so many points of each, but not closer than `FINEST` or farther apart
+/// than `COARSEST`.
+const POINTS: u32 = 8;
+const FINEST: Duration = Duration::from_millis(1);
+const COARSEST: Duration = Duration::from_millis(50);
+
+/// The part of an interval by which a delivery may be late and the next one still on time.
+const LATE: u32 = 16;
 
 /// What to do with a value that arrived.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,16 +64,28 @@ pub(crate) enum Arrival {
 /// The conflated rooms of one shard that have members.
 #[derive(Debug)]
 pub(crate) struct Conflations<T> {
+    /// Where the points are counted from.
+    origin: Instant,
     states: Slab<State<T>>,
     by_name: HashMap<NamespaceId, HashMap<Arc<str>, usize>>,
 }
 
-impl<T> Default for Conflations<T> {
-    fn default() -> Self {
+impl<T> Conflations<T> {
+    /// No rooms yet; ends of intervals are counted from `origin`.
+    pub(crate) fn new(origin: Instant) -> Self {
         Self {
+            origin,
             states: Slab::new(),
             by_name: HashMap::new(),
         }
+    }
+
+    /// The first point that is not before `time`.
+    fn point(&self, time: Instant, interval: Duration) -> Instant {
+        let apart = (interval / POINTS).clamp(FINEST, COARSEST).as_nanos();
+        let since = time.saturating_duration_since(self.origin).as_nanos();
+        let to_go = since.next_multiple_of(apart) - since;
+        time + Duration::from_nanos(to_go as u64)
     }
 }
 
@@ -73,18 +100,20 @@ impl<T: Clone> Conflations<T> {
         now: Instant,
     ) -> Arrival {
         let number = self.number(namespace, room);
+        let ends = self.point(now + interval, interval);
         let state = &mut self.states[number];
         if stamp <= state.stamp {
             return Arrival::Stale;
         }
         state.stamp = stamp;
-        if let Some((waiting, _)) = &mut state.waiting {
+        state.interval = interval;
+        if let Some(waiting) = &mut state.waiting {
             *waiting = value.clone();
             return Arrival::Replaced;
         }
-        match state.delivered_at.map(|at| at + interval) {
+        match state.ends {
             Some(at) if at > now => {
-                state.waiting = Some((value.clone(), at));
+                state.waiting = Some(value.clone());
                 Arrival::Later {
                     room: number as u64,
                     at,
@@ -92,7 +121,7 @@ impl<T: Clone> Conflations<T> {
             }
             _ => {
                 state.delivered = Some(value.clone());
-                state.delivered_at = Some(now);
+                state.ends = Some(ends);
                 Arrival::Now
             }
         }
@@ -100,10 +129,16 @@ impl<T: Clone> Conflations<T> {
 
     /// The interval of a room ended: the value to deliver.
     pub(crate) fn due(&mut self, room: u64, now: Instant) -> Option<(NamespaceId, Arc<str>, T)> {
+        let state = self.states.get(room as usize)?;
+        // From when it ended, as the shard looks a little late; not if that made the next one short.
+        let ends = match state.ends {
+            Some(ended) if now < ended + state.interval / LATE => ended + state.interval,
+            _ => self.point(now + state.interval, state.interval),
+        };
         let state = self.states.get_mut(room as usize)?;
-        let (value, _) = state.waiting.take()?;
+        let value = state.waiting.take()?;
         state.delivered = Some(value.clone());
-        state.delivered_at = Some(now);
+        state.ends = Some(ends);
         Some((state.namespace, state.room.clone(), value))
     }
 
@@ -121,7 +156,7 @@ impl<T: Clone> Conflations<T> {
             self.by_name.remove(&namespace);
         }
         let state = self.states.remove(number);
-        state.waiting.map(|(_, at)| (number as u64, at))
+        state.waiting.and(state.ends).map(|at| (number as u64, at))
     }
 
     fn number(&mut self, namespace: NamespaceId, room: &Arc<str>) -> usize {
@@ -134,7 +169,8 @@ impl<T: Clone> Conflations<T> {
             room: room.clone(),
             stamp: 0,
             delivered: None,
-            delivered_at: None,
+            interval: Duration::ZERO,
+            ends: None,
             waiting: None,
         });
         names.insert(room.clone(), number);
@@ -157,7 +193,7 @@ mod tests {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
         let room = room();
-        let mut rooms = Conflations::default();
+        let mut rooms = Conflations::new(start);
         let arrive = |rooms: &mut Conflations<_>, stamp, ms| {
             rooms.arrive((0, &room), stamp, &stamp, INTERVAL, at(ms))
         };
@@ -186,9 +222,40 @@ mod tests {
     }
 
     #[test]
+    fn ends_of_intervals_fall_together() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut rooms = Conflations::new(start);
+        let mut ends = Vec::new();
+        for (room, ms) in [("a", 0), ("b", 3), ("c", 20), ("d", 40)] {
+            let room = Arc::from(room);
+            rooms.arrive((0, &room), 1, &1, INTERVAL, at(ms));
+            match rooms.arrive((0, &room), 2, &2, INTERVAL, at(ms + 1)) {
+                Arrival::Later { at, .. } => ends.push(at - start),
+                other => panic!("{other:?}"),
+            }
+        }
+        // Points are an eighth of the interval apart: 31.25 ms.
+        let points = [8, 9, 9, 10].map(|point| Duration::from_micros(31_250) * point);
+        assert_eq!(ends, points);
+        // From there on each interval has its own length, though the shard looks a little late.
+        rooms.due(1, at(284));
+        match rooms.arrive((0, &Arc::from("b")), 3, &3, INTERVAL, at(290)) {
+            Arrival::Later { at, .. } => assert_eq!(at - start, points[1] + INTERVAL),
+            other => panic!("{other:?}"),
+        }
+        // After a stall a whole interval passes.
+        rooms.due(1, at(2000));
+        match rooms.arrive((0, &Arc::from("b")), 4, &4, INTERVAL, at(2001)) {
+            Arrival::Later { at: ends, .. } => assert!(ends >= at(2250)),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
     fn a_forgotten_room_returns_its_timer() {
         let start = Instant::now();
-        let mut rooms = Conflations::default();
+        let mut rooms = Conflations::new(start);
         rooms.arrive((0, &room()), 1, &1, INTERVAL, start);
         rooms.arrive((0, &room()), 2, &2, INTERVAL, start);
         assert_eq!(rooms.forget(0, "quote:AAPL"), Some((0, start + INTERVAL)));

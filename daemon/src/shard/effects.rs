@@ -1,7 +1,7 @@
 //! Carrying out what a handler asked for.
 
 use super::{
-    command::{Command, SocketKey},
+    command::{Command, Job, SocketKey},
     outbox::Keep,
     state::State,
 };
@@ -100,13 +100,28 @@ impl State {
         }));
     }
 
-    /// Leaves work to the control plane; false if it has too much already.
-    pub(super) fn job(&mut self, work: crate::shard::command::Job) -> bool {
-        let taken = self.node.jobs.try_send(work).is_ok();
-        if !taken {
+    /// Leaves work to the control plane; false if more waits already than it could take soon. What
+    /// it cannot take at once waits here: an avalanche of clients comes in one turn.
+    pub(super) fn job(&mut self, work: Job) -> bool {
+        /// Jobs of one shard that may wait for room, for each a client waits.
+        const BACKLOG: usize = 64 << 10;
+        if self.backlog.len() >= BACKLOG {
             tracing::warn!("the control plane is overloaded; a client's request was dropped");
+            return false;
         }
-        taken
+        self.backlog.push_back(work);
+        self.hand_over_jobs();
+        true
+    }
+
+    /// Gives the control plane as many of the waiting jobs as it has room for.
+    pub(super) fn hand_over_jobs(&mut self) {
+        while let Ok(permit) = self.node.jobs.try_reserve() {
+            match self.backlog.pop_front() {
+                Some(work) => permit.send(work),
+                None => return,
+            }
+        }
     }
 }
 

@@ -15,14 +15,17 @@ use super::{
     machine::{Incoming, Raw, Reason, Transport, Via},
     outbox::{Keep, Outbox},
     rooms::SocketIndex,
-    state::State,
+    state::{State, connection_of},
 };
 use crate::{
     app::handler::{ClientEvent, SocketContext, SocketView},
     event::AckReport,
     http::engine::{PollAnswer, PostAnswer, Rejection},
     protocol::{DecodeError, engine, frame::Frame, socket},
-    transport::websocket::{Detached, ReadStep, Received, WebSocket, Written},
+    transport::{
+        reader::{Readers, Received},
+        websocket::{Detached, ReadStep, WebSocket, Written},
+    },
 };
 
 /// Reads of one WebSocket before the shard looks at others.
@@ -37,10 +40,9 @@ const MAX_POSTED_PACKETS: usize = 10_000;
 impl State {
     /// A connection opened by WebSocket: gives it its stream. Returns the id to read it by.
     pub(crate) fn attach(&mut self, key: ConnectionKey, detached: Detached) -> Option<u64> {
-        let payload = self.node.settings.payload;
         let id = u64::from(self.next_generation());
         let connection = self.connection(key)?;
-        match WebSocket::attach(id, detached, payload) {
+        match WebSocket::attach(id, detached) {
             Ok(websocket) => connection.websocket = Some(Box::new(websocket)),
             Err(_) => {
                 self.close(key, Reason::TransportError);
@@ -63,7 +65,7 @@ impl State {
         {
             return None;
         }
-        match WebSocket::attach(id, detached, node.settings.payload) {
+        match WebSocket::attach(id, detached) {
             Ok(websocket) => {
                 connection.probe = Some(Box::new((websocket, Outbox::default())));
                 self.rearm(key);
@@ -87,17 +89,17 @@ impl State {
         let limit = self.node.settings.outbox;
         for _ in 0..READS_AT_ONCE {
             let mut received = Vec::new();
-            let Some((websocket, outbox, via)) = self.websocket(key, id) else {
+            let Some((websocket, outbox, via, readers)) = self.websocket(key, id) else {
                 return Poll::Ready(());
             };
             let before = outbox.bytes();
             let unblocked = websocket.poll_unblocked(cx);
-            let step = match websocket.take_ahead(outbox, &mut received) {
+            let step = match websocket.take_ahead(readers, outbox, &mut received) {
                 true => Poll::Ready(ReadStep::Ahead),
                 false => websocket.poll_read(cx, buffer),
             };
             if let Poll::Ready(ReadStep::Bytes(len)) = step {
-                websocket.receive(&buffer[..len], outbox, &mut received);
+                websocket.receive(&buffer[..len], readers, outbox, &mut received);
             }
             let after = outbox.bytes();
             let waits = unblocked || !outbox.is_empty();
@@ -138,15 +140,16 @@ impl State {
         &mut self,
         key: ConnectionKey,
         id: u64,
-    ) -> Option<(&mut WebSocket, &mut Outbox, Via)> {
-        let connection = self.connection(key)?;
+    ) -> Option<(&mut WebSocket, &mut Outbox, Via, &mut Readers)> {
+        let connection = connection_of(&mut self.connections, key)?;
+        let readers = &mut self.readers;
         match (&mut connection.websocket, &mut connection.probe) {
             (Some(websocket), _) if websocket.id == id => {
-                Some((websocket, &mut connection.outbox, Via::Transport))
+                Some((websocket, &mut connection.outbox, Via::Transport, readers))
             }
             (_, Some(probe)) if probe.0.id == id => {
                 let (websocket, outbox) = &mut **probe;
-                Some((websocket, outbox, Via::Probe))
+                Some((websocket, outbox, Via::Probe, readers))
             }
             _ => None,
         }
@@ -162,7 +165,7 @@ impl State {
     /// Handles the messages of one read.
     fn received(&mut self, key: ConnectionKey, id: u64, messages: Vec<Received>) {
         for message in messages {
-            let Some((websocket, outbox, via)) = self.websocket(key, id) else {
+            let Some((websocket, outbox, via, _)) = self.websocket(key, id) else {
                 return;
             };
             match message {

@@ -12,7 +12,7 @@ use std::{
 use crate::protocol::frame::Frame;
 
 /// The most packets in one answer to a poll: python-engineio refuses more.
-pub(crate) const MAX_PACKETS_PER_POLL: usize = 16;
+pub const MAX_PACKETS_PER_POLL: usize = 16;
 
 /// Above this many waiting entries an outbox counts as backlogged and is searched for entries to
 /// replace; below it a linear look would cost more than it saves.
@@ -20,7 +20,7 @@ const CONFLATE_ABOVE: usize = 4;
 
 /// How an entry may be treated when the reader is slow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Keep {
+pub enum Keep {
     /// Never dropped: when it does not fit the connection is closed.
     Always,
     /// Dropped first.
@@ -31,7 +31,7 @@ pub(crate) enum Keep {
 
 /// What became of a pushed entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Pushed {
+pub enum Pushed {
     /// It waits to be written.
     Queued,
     /// It took the place of an older value.
@@ -67,10 +67,74 @@ struct Entry {
     keep: Keep,
 }
 
-/// The queue of one connection.
+/// Entries in order. Nearly every flush finds one, which needs no memory of its own: connections
+/// are many, and most of the time nothing waits for them.
 #[derive(Debug, Default)]
-pub(crate) struct Outbox {
-    entries: VecDeque<Entry>,
+struct Queue {
+    first: Option<Entry>,
+    /// Empty if there is no first.
+    rest: VecDeque<Entry>,
+}
+
+impl Queue {
+    fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.rest.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    fn front(&self) -> Option<&Entry> {
+        self.first.as_ref()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.first.iter().chain(&self.rest)
+    }
+
+    fn get_mut(&mut self, at: usize) -> Option<&mut Entry> {
+        match at.checked_sub(1) {
+            None => self.first.as_mut(),
+            Some(at) => self.rest.get_mut(at),
+        }
+    }
+
+    fn push_back(&mut self, entry: Entry) {
+        match self.first {
+            None => self.first = Some(entry),
+            Some(_) => self.rest.push_back(entry),
+        }
+    }
+
+    fn pop_front(&mut self) -> Option<Entry> {
+        let front = std::mem::replace(&mut self.first, self.rest.pop_front());
+        if self.rest.is_empty() && self.rest.capacity() > 0 && self.first.is_none() {
+            // Gives memory back after a backlog.
+            self.rest = VecDeque::new();
+        }
+        front
+    }
+
+    /// Keeps the first `len` entries.
+    fn truncate(&mut self, len: usize) {
+        self.rest.truncate(len.saturating_sub(1));
+        if len == 0 {
+            self.first = None;
+        }
+    }
+
+    fn retain(&mut self, mut keep: impl FnMut(&Entry) -> bool) {
+        let first = self.first.take().filter(&mut keep);
+        self.rest.retain(keep);
+        self.first = first.or_else(|| self.rest.pop_front());
+    }
+}
+
+/// The outbox of one connection.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    entries: Queue,
     /// How much of the front entry has been written already.
     offset: usize,
     /// Bytes waiting, the written part of the front entry included.
@@ -85,17 +149,17 @@ pub(crate) struct Outbox {
 
 impl Outbox {
     /// Whether nothing waits.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
     /// Bytes waiting.
-    pub(crate) fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// Queues a frame under the cap of `limit` bytes (0: none).
-    pub(crate) fn push(&mut self, frame: Frame, keep: Keep, limit: usize) -> Pushed {
+    pub fn push(&mut self, frame: Frame, keep: Keep, limit: usize) -> Pushed {
         if let Keep::Newest(key) = keep
             && self.replace(key, &frame)
         {
@@ -106,26 +170,32 @@ impl Outbox {
 
     /// Queues several frames that were joined, for a WebSocket, under the cap of `limit` bytes
     /// (0: none).
-    pub(crate) fn push_joined(&mut self, frames: bytes::Bytes, limit: usize) -> Pushed {
+    pub fn push_joined(&mut self, frames: bytes::Bytes, limit: usize) -> Pushed {
         self.append_under(limit, Item::Raw(frames), Keep::Always)
     }
 
     /// Queues a frame of a replay: bounded by the history's limits, not by the outbox's.
-    pub(crate) fn push_replay(&mut self, frame: Frame) {
+    pub fn push_replay(&mut self, frame: Frame) {
         self.credit += frame.ws_len();
         self.append(Item::Packet(frame), Keep::Always);
     }
 
     /// Queues bytes of the WebSocket layer itself.
-    pub(crate) fn push_control(&mut self, bytes: bytes::Bytes) {
+    pub fn push_control(&mut self, bytes: bytes::Bytes) {
         self.append(Item::Raw(bytes), Keep::Always);
     }
 
+    /// The waiting bytes, if they are all of one entry.
+    pub fn only(&self) -> Option<&[u8]> {
+        let front = self.entries.front()?;
+        (self.entries.len() == 1).then(|| &front.item.bytes()[self.offset..])
+    }
+
     /// The waiting bytes as slices for one vectored write; returns how many were filled.
-    pub(crate) fn slices<'a>(&'a self, into: &mut [IoSlice<'a>]) -> usize {
+    pub fn slices<'a>(&'a self, into: &mut [IoSlice<'a>]) -> usize {
         let mut offset = self.offset;
         let mut filled = 0;
-        for (slot, entry) in into.iter_mut().zip(&self.entries) {
+        for (slot, entry) in into.iter_mut().zip(self.entries.iter()) {
             *slot = IoSlice::new(&entry.item.bytes()[offset..]);
             offset = 0;
             filled += 1;
@@ -134,7 +204,7 @@ impl Outbox {
     }
 
     /// Forgets `written` bytes from the front.
-    pub(crate) fn advance(&mut self, mut written: usize) {
+    pub fn advance(&mut self, mut written: usize) {
         while written > 0 {
             let Some(front) = self.entries.front() else {
                 break;
@@ -147,12 +217,12 @@ impl Outbox {
             written -= left;
             self.pop();
         }
-        self.shrink_if_empty();
+        self.reset_if_empty();
     }
 
     /// Takes the packets of one poll answer, at most `payload` bytes beyond the first one. The
     /// attachments of a packet may fall into the next answer.
-    pub(crate) fn take_poll(&mut self, payload: usize) -> Vec<Frame> {
+    pub fn take_poll(&mut self, payload: usize) -> Vec<Frame> {
         let mut frames = Vec::new();
         let mut bytes = 0;
         while let Some(front) = self.entries.front() {
@@ -167,12 +237,12 @@ impl Outbox {
                 frames.push(frame);
             }
         }
-        self.shrink_if_empty();
+        self.reset_if_empty();
         frames
     }
 
     /// Drops all but the entry whose writing has begun, which the peer must get whole.
-    pub(crate) fn keep_started(&mut self) {
+    pub fn keep_started(&mut self) {
         self.entries.truncate(usize::from(self.offset > 0));
         self.bytes = self
             .entries
@@ -236,10 +306,10 @@ impl Outbox {
         let Some(at) = seq.checked_sub(self.base).map(|at| at as usize) else {
             return false;
         };
-        if at >= self.entries.len() || (at == 0 && self.offset > 0) {
+        let half_written = at == 0 && self.offset > 0;
+        let Some(entry) = self.entries.get_mut(at).filter(|_| !half_written) else {
             return false;
-        }
-        let entry = &mut self.entries[at];
+        };
         if entry.keep != Keep::Newest(key) {
             return false;
         }
@@ -275,14 +345,10 @@ impl Outbox {
         Some(entry.item)
     }
 
-    /// Gives memory back after a backlog: idle connections are many.
-    fn shrink_if_empty(&mut self) {
+    fn reset_if_empty(&mut self) {
         if self.entries.is_empty() {
             self.credit = 0;
             self.newest = None;
-            if self.entries.capacity() > 8 {
-                self.entries = VecDeque::new();
-            }
         }
     }
 }

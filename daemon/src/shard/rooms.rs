@@ -8,13 +8,13 @@ use std::{collections::HashMap, sync::Arc};
 use slab::Slab;
 
 /// A namespace's number on this node; see `Namespaces`.
-pub(crate) type NamespaceId = u32;
+pub type NamespaceId = u32;
 
 /// A socket's place in the shard.
-pub(crate) type SocketIndex = u32;
+pub type SocketIndex = u32;
 
 /// The room of everybody in a namespace. Clients and backends cannot name it.
-pub(crate) const EVERYBODY: &str = "";
+pub const EVERYBODY: &str = "";
 
 #[derive(Debug)]
 struct Room {
@@ -33,7 +33,7 @@ struct Membership {
 
 /// What a join changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Joined {
+pub enum Joined {
     /// The socket was a member already.
     Already,
     /// The socket is new; the room had other members.
@@ -44,7 +44,7 @@ pub(crate) enum Joined {
 
 /// What a leave changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Left {
+pub enum Left {
     /// The socket was no member.
     Not,
     /// Others remain.
@@ -55,7 +55,7 @@ pub(crate) enum Left {
 
 /// All rooms of one shard.
 #[derive(Debug, Default)]
-pub(crate) struct Rooms {
+pub struct Rooms {
     rooms: Slab<Room>,
     by_name: HashMap<NamespaceId, HashMap<Arc<str>, u32>>,
     memberships: Vec<Vec<Membership>>,
@@ -63,12 +63,7 @@ pub(crate) struct Rooms {
 
 impl Rooms {
     /// Puts a socket into a room.
-    pub(crate) fn join(
-        &mut self,
-        namespace: NamespaceId,
-        name: &Arc<str>,
-        socket: SocketIndex,
-    ) -> Joined {
+    pub fn join(&mut self, namespace: NamespaceId, name: &Arc<str>, socket: SocketIndex) -> Joined {
         let index = self.room_index(namespace, name);
         if self.memberships.len() <= socket as usize {
             self.memberships.resize_with(socket as usize + 1, Vec::new);
@@ -91,12 +86,7 @@ impl Rooms {
     }
 
     /// Takes a socket out of a room.
-    pub(crate) fn leave(
-        &mut self,
-        namespace: NamespaceId,
-        name: &str,
-        socket: SocketIndex,
-    ) -> Left {
+    pub fn leave(&mut self, namespace: NamespaceId, name: &str, socket: SocketIndex) -> Left {
         let Some(index) = self.find(namespace, name) else {
             return Left::Not;
         };
@@ -115,7 +105,7 @@ impl Rooms {
     }
 
     /// Takes a socket out of all its rooms; returns those that are gone with it.
-    pub(crate) fn leave_all(&mut self, socket: SocketIndex) -> Vec<(NamespaceId, Arc<str>)> {
+    pub fn leave_all(&mut self, socket: SocketIndex) -> Vec<(NamespaceId, Arc<str>)> {
         let Some(mine) = self.memberships.get_mut(socket as usize) else {
             return Vec::new();
         };
@@ -131,7 +121,7 @@ impl Rooms {
     }
 
     /// The members of a room, in no order.
-    pub(crate) fn members(&self, namespace: NamespaceId, name: &str) -> &[SocketIndex] {
+    pub fn members(&self, namespace: NamespaceId, name: &str) -> &[SocketIndex] {
         match self.find(namespace, name) {
             Some(index) => &self.rooms[index as usize].members,
             None => &[],
@@ -139,7 +129,7 @@ impl Rooms {
     }
 
     /// Whether a socket is in a room.
-    pub(crate) fn contains(&self, namespace: NamespaceId, name: &str, socket: SocketIndex) -> bool {
+    pub fn contains(&self, namespace: NamespaceId, name: &str, socket: SocketIndex) -> bool {
         self.find(namespace, name).is_some_and(|index| {
             self.memberships
                 .get(socket as usize)
@@ -148,7 +138,7 @@ impl Rooms {
     }
 
     /// The names of a socket's rooms, in the order of joining as far as leaves allow.
-    pub(crate) fn of(&self, socket: SocketIndex) -> impl Iterator<Item = &Arc<str>> {
+    pub fn of(&self, socket: SocketIndex) -> impl Iterator<Item = &Arc<str>> {
         self.memberships
             .get(socket as usize)
             .into_iter()
@@ -157,7 +147,7 @@ impl Rooms {
     }
 
     /// Every room: namespace, name, number of members.
-    pub(crate) fn all(&self) -> impl Iterator<Item = (NamespaceId, &Arc<str>, usize)> {
+    pub fn all(&self) -> impl Iterator<Item = (NamespaceId, &Arc<str>, usize)> {
         self.rooms
             .iter()
             .map(|(_, room)| (room.namespace, &room.name, room.members.len()))

@@ -219,8 +219,8 @@ mod tests {
                     all
                 })
         };
-        let plain = frames(["42[\"quote\",1]", "42[\"quote\",\"s\"]"].map(|text| &text[..]));
-        let guarded = frames(["42[\"quote\",1]", "42[\"quote\",\"s\",null]"].map(|text| &text[..]));
+        let plain = frames(["42[\"quote\",1]", "42[\"quote\",\"s\"]"]);
+        let guarded = frames(["42[\"quote\",1]", "42[\"quote\",\"s\",null]"]);
         // An Engine.IO message has its type in front.
         assert_eq!(joined.plain, plain);
         assert_eq!(joined.guarded, guarded);

@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
 use super::{
-    command::{ConnectionKey, Load, SocketKey, Tally},
+    command::{ConnectionKey, Job, Load, SocketKey, Tally},
     conflate::Conflations,
     machine::{Action, Machine, Transport},
     outbox::{Keep, Outbox},
@@ -32,7 +32,7 @@ use crate::{
     node::Node,
     protocol::engine,
     recovery::session::Following,
-    transport::websocket::WebSocket,
+    transport::{reader::Readers, websocket::WebSocket},
 };
 
 /// Bytes of events held back for a socket until its CONNECT is answered.
@@ -150,11 +150,17 @@ pub(crate) struct State {
     pub(super) timers: Timers,
     /// Connections with something to write.
     pub(super) dirty: Vec<ConnectionKey>,
+    /// Whether a flush is under way, between two of its slices.
+    pub(super) flushing: bool,
     /// Marks of sockets that an emit has reached already; equal to `mark` means reached.
     pub(super) marks: Vec<u32>,
     pub(super) mark: u32,
     /// The sockets of the emit being delivered; kept for its capacity.
     pub(super) targets: Vec<SocketIndex>,
+    /// Work that the control plane has no room for yet.
+    pub(super) backlog: VecDeque<Job>,
+    /// What WebSockets are read with.
+    pub(super) readers: Readers,
     /// Emits of this turn that may be joined with the next one.
     pub(super) run: Run,
     generation: u32,
@@ -178,6 +184,7 @@ impl State {
         wake: Arc<tokio::sync::Notify>,
     ) -> Self {
         Self {
+            readers: Readers::new(node.settings.payload),
             node,
             index,
             load,
@@ -188,12 +195,14 @@ impl State {
             by_id: HashMap::new(),
             by_pid: HashMap::new(),
             rooms: Rooms::default(),
-            conflations: Conflations::default(),
+            conflations: Conflations::new(Instant::now()),
             timers: Timers::default(),
             dirty: Vec::new(),
+            flushing: false,
             marks: Vec::new(),
             mark: 0,
             targets: Vec::new(),
+            backlog: VecDeque::new(),
             run: Run::default(),
             generation: 0,
             last_words: HashMap::new(),
@@ -204,13 +213,14 @@ impl State {
         }
     }
 
-    /// Opens a connection; its handshake packet waits in the outbox.
+    /// Opens a connection; its handshake packet waits in the outbox, behind `preface`.
     pub(crate) fn open(
         &mut self,
         transport: Transport,
         raw: bool,
         handshake: Arc<Handshake>,
         terms: Terms,
+        preface: Option<Bytes>,
     ) -> ConnectionKey {
         let now = Instant::now();
         let node = self.node.clone();
@@ -227,6 +237,9 @@ impl State {
             max_payload: node.settings.payload,
         };
         let mut outbox = Outbox::default();
+        if let Some(preface) = preface {
+            outbox.push_control(preface);
+        }
         outbox.push(hello.packet(), Keep::Always, 0);
         self.generation = self.generation.wrapping_add(1);
         let slot = self.connections.insert(Connection {

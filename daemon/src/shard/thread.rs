@@ -3,10 +3,13 @@
 //! A turn takes at most [`TURN`] commands, then flushes what became dirty. After a flush the shard
 //! takes no commands for as long as the flush took, within [`REST`]; what came meanwhile is taken
 //! together. So a single emit leaves without delay, and a flood is joined into fewer system calls.
-//! Flushes yield between slices, so that reads are served during a fan-out to many.
+//!
+//! Clients that ask something wait for neither: a flush yields between slices, packets that came
+//! meanwhile are read, and what they led to is written before the next slice, or during the rest.
 
 use std::{
     cell::{Cell, RefCell},
+    pin::Pin,
     rc::Rc,
     sync::Arc,
     task::{Context, Poll},
@@ -14,8 +17,10 @@ use std::{
 };
 
 use tokio::{
+    io::{AsyncRead, ReadBuf},
+    net::TcpStream,
+    runtime::LocalOptions,
     sync::{Notify, mpsc},
-    task::LocalSet,
 };
 
 use super::{
@@ -40,6 +45,9 @@ const REST: (Duration, Duration) = (Duration::from_millis(1), Duration::from_mil
 /// How long a drain waits for clients to read why they were closed.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// When the control plane is asked again whether it has room.
+const AGAIN: Duration = Duration::from_millis(2);
+
 /// How often the shard does its chores.
 const SWEEP: Duration = Duration::from_secs(1);
 
@@ -49,24 +57,33 @@ const EX_SOFTWARE: i32 = 70;
 /// Bytes of the buffer that all reads of a shard share.
 const READ_BUFFER: usize = 64 * 1024;
 
-/// When the shard may flush again: after a rest as long as the last flush took, within [`REST`].
+/// When the shard may do what again.
 struct Pace {
-    until: Instant,
+    /// When it takes commands: after a rest as long as the last flush took, within [`REST`].
+    commands: Instant,
+    /// When it flushes what clients' own packets led to: sooner.
+    flush: Instant,
 }
 
 impl Pace {
     fn new(now: Instant) -> Self {
-        Self { until: now }
+        Self {
+            commands: now,
+            flush: now,
+        }
     }
 
-    /// Until when the shard rests.
+    /// Until when the shard takes no commands.
     fn rest(&self, now: Instant) -> Option<Instant> {
-        (now < self.until).then_some(self.until)
+        (now < self.commands).then_some(self.commands)
     }
 
-    /// A flush is over.
+    /// A flush is over. One within a rest does not prolong it: the mailbox must get its turn.
     fn flushed(&mut self, began: Instant, ended: Instant) {
-        self.until = ended + (ended - began).clamp(REST.0, REST.1);
+        self.flush = ended + REST.0;
+        if began >= self.commands {
+            self.commands = ended + (ended - began).clamp(REST.0, REST.1);
+        }
     }
 }
 
@@ -93,11 +110,15 @@ pub(crate) fn spawn(
         .spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
-                .build();
+                .build_local(LocalOptions::default());
             let runtime = runtime.expect("a runtime can be made at start");
-            let shard = Rc::new(Shard::new(node, index, load));
-            let run = || LocalSet::new().block_on(&runtime, shard.run(mailbox));
-            if std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err() {
+            // A task of its own: what a runtime blocks on is woken through the kernel, even by its
+            // own thread.
+            let ended = runtime.block_on(async move {
+                let shard = Rc::new(Shard::new(node, index, load));
+                tokio::task::spawn_local(shard.run(mailbox)).await
+            });
+            if ended.is_err() {
                 // Its connections are lost and their clients would wait: start anew, and soon.
                 tracing::error!(index, "a shard has panicked; the process ends");
                 std::process::exit(EX_SOFTWARE);
@@ -125,27 +146,21 @@ impl Shard {
         let mut sweep = Instant::now() + SWEEP;
         loop {
             let due = self.state.borrow_mut().tick(Instant::now());
-            if !self.is_dirty() {
-                let until = due.map_or(sweep, |due| due.min(sweep));
-                tokio::select! {
-                    biased;
-                    // Cancel-safe: what is not received stays in the mailbox.
-                    count = mailbox.recv_many(&mut commands, TURN) => {
-                        if count == 0 {
-                            return;
-                        }
+            let rest = pace.rest(Instant::now());
+            let again = self.is_backlogged().then(|| Instant::now() + AGAIN);
+            let flush = self.is_dirty().then_some(pace.flush);
+            let until = [due, rest, again, flush].into_iter().flatten();
+            let until = until.fold(sweep, Instant::min);
+            tokio::select! {
+                biased;
+                // Cancel-safe: what is not received stays in the mailbox.
+                count = mailbox.recv_many(&mut commands, TURN), if rest.is_none() => {
+                    if count == 0 {
+                        return;
                     }
-                    () = self.wake.notified() => {}
-                    () = tokio::time::sleep_until(until.into()) => {}
                 }
-            }
-            if let Some(end) = pace.rest(Instant::now()) {
-                tokio::time::sleep_until(end.into()).await;
-            }
-            while commands.len() < TURN
-                && let Ok(command) = mailbox.try_recv()
-            {
-                commands.push(command);
+                () = self.wake.notified() => {}
+                () = tokio::time::sleep_until(until.into()) => {}
             }
             for command in commands.drain(..) {
                 self.handle(command);
@@ -156,12 +171,13 @@ impl Shard {
                 self.state.borrow_mut().sweep(now, now_ms());
                 sweep = now + SWEEP;
             }
-            if self.is_dirty() {
+            if self.is_dirty() && now >= pace.flush {
                 self.flush().await;
                 pace.flushed(now, Instant::now());
             }
             {
                 let mut state = self.state.borrow_mut();
+                state.hand_over_jobs();
                 state.report_leavers();
                 state.load.publish(&state.tally);
             }
@@ -169,23 +185,24 @@ impl Shard {
         }
     }
 
+    fn is_backlogged(&self) -> bool {
+        !self.state.borrow().backlog.is_empty()
+    }
+
     fn is_dirty(&self) -> bool {
         !self.state.borrow().dirty.is_empty()
     }
 
     async fn flush(&self) {
-        let dirty = std::mem::take(&mut self.state.borrow_mut().dirty);
+        let dirty = self.state.borrow_mut().begin_flush();
         for slice in dirty.chunks(SLICE) {
-            {
-                let mut state = self.state.borrow_mut();
-                for key in slice {
-                    state.flush(*key);
-                }
-            }
+            self.state.borrow_mut().flush_slice(slice);
             if dirty.len() > SLICE {
                 tokio::task::yield_now().await;
+                self.state.borrow_mut().flush_asked();
             }
         }
+        self.state.borrow_mut().end_flush();
     }
 
     fn handle(self: &Rc<Self>, command: Command) {
@@ -241,6 +258,23 @@ impl Shard {
     pub(crate) fn read(self: &Rc<Self>, key: ConnectionKey, id: u64) {
         let shard = self.clone();
         tokio::task::spawn_local(std::future::poll_fn(move |cx| shard.poll_read(key, id, cx)));
+    }
+
+    /// Reads from a stream into the shared buffer and looks at what came; `None` at its end.
+    pub(crate) async fn read_once<T>(
+        &self,
+        stream: &mut TcpStream,
+        look: impl Fn(&[u8]) -> T,
+    ) -> Option<T> {
+        let read = std::future::poll_fn(|cx| {
+            let mut buffer = self.buffer.borrow_mut();
+            let mut buffer = ReadBuf::new(&mut buffer);
+            let read = Pin::new(&mut *stream).poll_read(cx, &mut buffer);
+            read.map(|read| {
+                (read.is_ok() && !buffer.filled().is_empty()).then(|| look(buffer.filled()))
+            })
+        });
+        read.await
     }
 
     fn poll_read(&self, key: ConnectionKey, id: u64, cx: &mut Context<'_>) -> Poll<()> {

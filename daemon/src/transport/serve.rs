@@ -1,17 +1,28 @@
-//! One accepted TCP connection: TLS, then HTTP/1.1 until it ends or becomes a WebSocket.
+//! One accepted TCP connection: TLS, then HTTP/1.1 until it ends or becomes a WebSocket. One whose
+//! first request asks for a WebSocket never gets as far as hyper, unless it is refused.
 
 use std::{
-    convert::Infallible, net::SocketAddr, rc::Rc, sync::atomic::Ordering::Relaxed, time::Duration,
+    cell::Cell, convert::Infallible, net::SocketAddr, rc::Rc, sync::atomic::Ordering::Relaxed,
+    time::Duration,
 };
 
+use bytes::Bytes;
+use http_body_util::Full;
 use hyper::{
+    Response,
     rt::{Read, Write},
     server::conn::http1,
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
 
+use super::{
+    head::{self, Ahead, First},
+    upgrade,
+    websocket::{Detached, Stream},
+};
 use crate::{http::public, shard::thread::Shard};
 
 /// How long a peer may take for the TLS handshake.
@@ -29,18 +40,9 @@ pub(crate) struct Peer {
     pub(crate) secure: bool,
 }
 
-/// Counts a TCP connection for as long as HTTP holds it; a WebSocket counts as a connection.
+/// A TCP connection counts, from its acceptance, for as long as HTTP holds it; a WebSocket counts
+/// as a connection.
 struct Counted<'a>(&'a Shard);
-
-impl<'a> Counted<'a> {
-    fn new(shard: &'a Shard) -> Self {
-        shard.node.hub.shards[shard.index]
-            .load
-            .streams
-            .fetch_add(1, Relaxed);
-        Self(shard)
-    }
-}
 
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
@@ -67,54 +69,79 @@ impl Drop for Answering<'_> {
     }
 }
 
-/// Serves one accepted connection to its end.
+/// Serves one accepted connection until it ends or is a WebSocket. `stream` is non-blocking.
 pub(crate) async fn connection(shard: Rc<Shard>, stream: std::net::TcpStream, address: SocketAddr) {
-    let _counted = Counted::new(&shard);
-    let Ok(stream) = stream
-        .set_nonblocking(true)
-        .and_then(|()| TcpStream::from_std(stream))
-    else {
+    let _counted = Counted(&shard);
+    let Ok(stream) = TcpStream::from_std(stream) else {
         return;
     };
-    let _ = stream.set_nodelay(true);
+    // What hyper keeps is large, and most connections need none of it.
     match &shard.node.tls {
-        None => {
-            serve(
-                &shard,
-                TokioIo::new(stream),
-                Peer {
-                    address,
-                    secure: false,
-                },
-            )
-            .await
-        }
-        Some(acceptor) => {
-            let handshake = tokio::time::timeout(TLS_TIMEOUT, acceptor.accept(stream));
-            if let Ok(Ok(stream)) = handshake.await {
-                serve(
-                    &shard,
-                    TokioIo::new(stream),
-                    Peer {
-                        address,
-                        secure: true,
-                    },
-                )
-                .await;
-            }
-        }
+        None => plain(&shard, stream, address).await,
+        Some(acceptor) => Box::pin(encrypted(&shard, acceptor, stream, address)).await,
     }
 }
 
-async fn serve<I>(shard: &Rc<Shard>, io: I, peer: Peer)
+async fn plain(shard: &Rc<Shard>, mut stream: TcpStream, address: SocketAddr) {
+    let peer = Peer {
+        address,
+        secure: false,
+    };
+    let limit = shard.node.settings.header;
+    let first = shard.read_once(&mut stream, |bytes| First::of(bytes, limit));
+    let first = tokio::time::timeout(HEADER_TIMEOUT, first).await;
+    let Ok(Some(First { bytes, websocket })) = first else {
+        return;
+    };
+    let mut refusal = None;
+    if let Some((request, length)) = websocket
+        && let Some((answer, purpose)) = public::upgrade(shard, peer, &request)
+    {
+        if let Some(purpose) = purpose {
+            let detached = Detached {
+                stream: Stream::Here(stream),
+                tls: None,
+                read_ahead: bytes[length..].to_vec(),
+            };
+            let answer = Some(head::encode(&answer));
+            return upgrade::assign(shard, purpose, answer, detached).await;
+        }
+        refusal = Some(answer);
+    }
+    let io = TokioIo::new(Ahead { bytes, stream });
+    Box::pin(serve(shard, io, peer, refusal)).await;
+}
+
+async fn encrypted(
+    shard: &Rc<Shard>,
+    acceptor: &TlsAcceptor,
+    stream: TcpStream,
+    address: SocketAddr,
+) {
+    let handshake = tokio::time::timeout(TLS_TIMEOUT, acceptor.accept(stream));
+    if let Ok(Ok(stream)) = handshake.await {
+        let peer = Peer {
+            address,
+            secure: true,
+        };
+        serve(shard, TokioIo::new(stream), peer, None).await;
+    }
+}
+
+/// Lets hyper serve. `first` is the answer to the first request, where that is decided already.
+async fn serve<I>(shard: &Rc<Shard>, io: I, peer: Peer, first: Option<Response<Full<Bytes>>>)
 where
     I: Read + Write + Unpin + Send + 'static,
 {
+    let first = Cell::new(first);
     let service = service_fn(|request| {
-        let shard = shard.clone();
+        let (shard, first) = (shard.clone(), first.take());
         async move {
             let _answering = Answering::new(&shard);
-            Ok::<_, Infallible>(public::answer(shard.clone(), peer, request).await)
+            Ok::<_, Infallible>(match first {
+                Some(answer) => answer,
+                None => public::answer(shard.clone(), peer, request).await,
+            })
         }
     });
     // A connection that breaks concerns nobody but its client, which sees it.

@@ -15,7 +15,10 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::websocket::Detached;
+use super::{
+    head::Ahead,
+    websocket::{Detached, Stream},
+};
 use crate::{
     app::handler::Handshake,
     shard::{command::Command, machine::Transport, state::Terms, thread::Shard},
@@ -60,33 +63,48 @@ pub(crate) enum Purpose {
     Upgrade { sid: String },
 }
 
-/// Takes the stream over once the answer is written.
+/// Takes the stream over from hyper once it has written the answer.
 pub(crate) fn take_over(shard: Rc<Shard>, request: Request<Incoming>, purpose: Purpose) {
     tokio::task::spawn_local(async move {
         let Ok(upgraded) = hyper::upgrade::on(request).await else {
             return;
         };
-        let Some(detached) = detach(upgraded) else {
-            return;
-        };
-        match purpose {
-            Purpose::Open {
-                raw,
-                handshake,
-                terms,
-            } => {
-                let opened = {
-                    let mut state = shard.state.borrow_mut();
-                    let key = state.open(Transport::WebSocket, raw, handshake, terms);
-                    state.attach(key, detached).map(|id| (key, id))
-                };
-                if let Some((key, id)) = opened {
-                    shard.read(key, id);
-                }
-            }
-            Purpose::Upgrade { sid } => upgrade(&shard, &sid, detached).await,
+        if let Some(detached) = detach(upgraded) {
+            assign(&shard, purpose, None, detached).await;
         }
     });
+}
+
+/// Gives a WebSocket to its connection. `answer` is the head that the client still has to get.
+pub(crate) async fn assign(
+    shard: &Rc<Shard>,
+    purpose: Purpose,
+    answer: Option<Bytes>,
+    detached: Detached,
+) {
+    match purpose {
+        Purpose::Open {
+            raw,
+            handshake,
+            terms,
+        } => {
+            let opened = {
+                let mut state = shard.state.borrow_mut();
+                let key = state.open(Transport::WebSocket, raw, handshake, terms, answer);
+                state.attach(key, detached).map(|id| (key, id))
+            };
+            if let Some((key, id)) = opened {
+                shard.read(key, id);
+            }
+        }
+        Purpose::Upgrade { sid } => {
+            // The first bytes on a fresh stream; if it does not take them, it is broken.
+            let greeted = answer.is_none_or(|answer| detached.write(&answer));
+            if greeted {
+                upgrade(shard, &sid, detached).await;
+            }
+        }
+    }
 }
 
 /// Carries a WebSocket to the shard of its connection.
@@ -95,6 +113,9 @@ async fn upgrade(shard: &Rc<Shard>, sid: &str, detached: Detached) {
     match shard.node.ids.shard_of(sid, shards.len()) {
         Some(owner) if owner == shard.index => shard.adopt(sid, detached),
         Some(owner) => {
+            let Ok(detached) = detached.loosen() else {
+                return;
+            };
             let adopt = Command::Adopt {
                 sid: sid.into(),
                 websocket: Box::new(detached),
@@ -107,17 +128,21 @@ async fn upgrade(shard: &Rc<Shard>, sid: &str, detached: Detached) {
 
 /// Gets the stream back from hyper.
 fn detach(upgraded: Upgraded) -> Option<Detached> {
-    match upgraded.downcast::<TokioIo<TcpStream>>() {
-        Ok(parts) => Some(Detached {
-            stream: parts.io.into_inner().into_std().ok()?,
-            tls: None,
-            read_ahead: parts.read_buf.into(),
-        }),
+    match upgraded.downcast::<TokioIo<Ahead>>() {
+        Ok(parts) => {
+            let Ahead { bytes, stream } = parts.io.into_inner();
+            let read_ahead = [&parts.read_buf[..], &bytes].concat();
+            Some(Detached {
+                stream: Stream::Here(stream),
+                tls: None,
+                read_ahead,
+            })
+        }
         Err(upgraded) => {
             let parts = upgraded.downcast::<TokioIo<TlsStream<TcpStream>>>().ok()?;
             let (stream, tls) = parts.io.into_inner().into_inner();
             Some(Detached {
-                stream: stream.into_std().ok()?,
+                stream: Stream::Here(stream),
                 tls: Some(Box::new(tls)),
                 read_ahead: parts.read_buf.into(),
             })

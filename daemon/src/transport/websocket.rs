@@ -1,4 +1,4 @@
-//! A WebSocket as a shard holds it: the stream, TLS if any, and the reading half of tungstenite.
+//! A WebSocket as a shard holds it: the stream, TLS if any, and its place in [`super::reader`].
 //!
 //! Reading goes through one buffer that all connections of a shard share, so that an idle
 //! connection keeps none. Writing goes past tungstenite: frames are encoded once for all
@@ -10,28 +10,43 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use rustix::{
+    io::Errno,
+    net::{SendAncillaryBuffer, SendFlags},
+};
 use rustls::ServerConnection;
 use tokio::{
-    io::{AsyncRead, ReadBuf},
+    io::{AsyncRead, Interest, ReadBuf},
     net::TcpStream,
 };
-use tokio_tungstenite::tungstenite::{
-    self, Message,
-    protocol::{Role, WebSocketConfig, WebSocketContext},
-};
 
+use super::reader::{Reader, Readers, Received};
 use crate::{protocol::frame::close_frame, shard::outbox::Outbox};
-
-/// What tungstenite keeps for a connection between two reads: room for the part of a frame.
-const READ_BUFFER: usize = 256;
 
 /// Frames in one vectored write.
 const SLICES: usize = 64;
 
-/// A WebSocket between two shards: not registered with any runtime.
+/// A stream of this shard's runtime, or one that is registered with none.
+pub(crate) enum Stream {
+    /// Registered here.
+    Here(TcpStream),
+    /// On its way between two shards.
+    Loose(std::net::TcpStream),
+}
+
+impl Stream {
+    fn attach(self) -> io::Result<TcpStream> {
+        match self {
+            Stream::Here(stream) => Ok(stream),
+            Stream::Loose(stream) => TcpStream::from_std(stream),
+        }
+    }
+}
+
+/// A WebSocket that no connection has yet.
 pub(crate) struct Detached {
-    /// The TCP stream.
-    pub(crate) stream: std::net::TcpStream,
+    /// The TCP stream; non-blocking.
+    pub(crate) stream: Stream,
     /// TLS state.
     pub(crate) tls: Option<Box<ServerConnection>>,
     /// Bytes that came with the upgrade request.
@@ -44,7 +59,7 @@ pub(crate) struct WebSocket {
     pub(crate) id: u64,
     stream: TcpStream,
     tls: Option<Box<ServerConnection>>,
-    context: WebSocketContext,
+    reader: Reader,
     /// The task that reads it.
     waker: Option<Waker>,
     /// Whether the kernel refused to take more.
@@ -76,33 +91,34 @@ pub(crate) enum Written {
     Broken,
 }
 
-/// What the bytes held.
-pub(crate) enum Received {
-    /// A text message.
-    Text(tungstenite::Utf8Bytes),
-    /// A binary message.
-    Binary(bytes::Bytes),
-    /// The peer closes.
-    Close,
-    /// The peer broke the protocol or a limit; the close code says which.
-    Broken(u16, &'static str),
+impl Detached {
+    /// Writes the first bytes of a fresh stream; false if it does not take them.
+    pub(crate) fn write(&self, bytes: &[u8]) -> bool {
+        let written = match &self.stream {
+            Stream::Here(stream) => stream.try_write(bytes),
+            Stream::Loose(stream) => (&mut &*stream).write(bytes),
+        };
+        written.is_ok_and(|written| written == bytes.len())
+    }
+
+    /// Lets this shard's runtime go of the stream, so that it can move to another shard's.
+    pub(crate) fn loosen(self) -> io::Result<Self> {
+        let stream = match self.stream {
+            Stream::Here(stream) => Stream::Loose(stream.into_std()?),
+            loose => loose,
+        };
+        Ok(Self { stream, ..self })
+    }
 }
 
 impl WebSocket {
-    /// Takes a stream over on this shard's runtime. `payload` is the largest message accepted.
-    pub(crate) fn attach(id: u64, detached: Detached, payload: usize) -> io::Result<Self> {
-        detached.stream.set_nonblocking(true)?;
-        let config = WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER)
-            .write_buffer_size(0)
-            .max_write_buffer_size(4096)
-            .max_message_size(Some(payload))
-            .max_frame_size(Some(payload));
+    /// Takes a stream over on this shard's runtime.
+    pub(crate) fn attach(id: u64, detached: Detached) -> io::Result<Self> {
         Ok(Self {
             id,
-            stream: TcpStream::from_std(detached.stream)?,
+            stream: detached.stream.attach()?,
             tls: detached.tls,
-            context: WebSocketContext::new(Role::Server, Some(config)),
+            reader: Reader::default(),
             waker: None,
             blocked: false,
             closing: false,
@@ -163,7 +179,12 @@ impl WebSocket {
     }
 
     /// Makes messages of what came along with the upgrade request; false if that is done.
-    pub(crate) fn take_ahead(&mut self, outbox: &mut Outbox, out: &mut Vec<Received>) -> bool {
+    pub(crate) fn take_ahead(
+        &mut self,
+        readers: &mut Readers,
+        outbox: &mut Outbox,
+        out: &mut Vec<Received>,
+    ) -> bool {
         let Some(mut ahead) = self.read_ahead.take() else {
             return false;
         };
@@ -172,16 +193,22 @@ impl WebSocket {
             let _ = tls.reader().read_to_end(&mut ahead);
         }
         if !ahead.is_empty() {
-            decode(&mut self.context, &ahead, outbox, out);
+            self.reader.decode(readers, &ahead, outbox, out);
         }
         !out.is_empty()
     }
 
     /// Makes messages of bytes that were read. What must be answered at the WebSocket level goes
     /// into `outbox`.
-    pub(crate) fn receive(&mut self, bytes: &[u8], outbox: &mut Outbox, out: &mut Vec<Received>) {
+    pub(crate) fn receive(
+        &mut self,
+        bytes: &[u8],
+        readers: &mut Readers,
+        outbox: &mut Outbox,
+        out: &mut Vec<Received>,
+    ) {
         let Some(tls) = &mut self.tls else {
-            return decode(&mut self.context, bytes, outbox, out);
+            return self.reader.decode(readers, bytes, outbox, out);
         };
         let mut cipher = bytes;
         while !cipher.is_empty() {
@@ -197,7 +224,7 @@ impl WebSocket {
                         out.push(Received::Close);
                         return;
                     }
-                    Ok(len) => decode(&mut self.context, &plain[..len], outbox, out),
+                    Ok(len) => self.reader.decode(readers, &plain[..len], outbox, out),
                     Err(_) => break,
                 }
             }
@@ -224,12 +251,13 @@ impl WebSocket {
 
     fn write_plain(&mut self, outbox: &mut Outbox) -> io::Result<()> {
         while !outbox.is_empty() {
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            let filled = outbox.slices(&mut slices);
-            let written = if filled == 1 {
-                self.stream.try_write(&slices[0])?
-            } else {
-                self.stream.try_write_vectored(&slices[..filled])?
+            let written = match outbox.only() {
+                Some(bytes) => Kernel(&self.stream).write(bytes)?,
+                None => {
+                    let mut slices = [IoSlice::new(&[]); SLICES];
+                    let filled = outbox.slices(&mut slices);
+                    Kernel(&self.stream).write_vectored(&slices[..filled])?
+                }
             };
             if written == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
@@ -289,92 +317,33 @@ impl WebSocket {
     }
 }
 
-/// The non-blocking stream as rustls writes to it.
+/// The non-blocking stream as bytes are written to it: straight to the kernel. What tokio knows of
+/// the stream stands elsewhere in memory, and is looked at only when the kernel takes no more.
 struct Kernel<'a>(&'a TcpStream);
+
+impl Kernel<'_> {
+    /// Lets tokio know that the stream is full, so that it waits for the kernel to say otherwise.
+    fn told(&self, written: Result<usize, Errno>) -> io::Result<usize> {
+        if written == Err(Errno::AGAIN) {
+            let full = || Err::<usize, _>(io::ErrorKind::WouldBlock.into());
+            return self.0.try_io(Interest::WRITABLE, full);
+        }
+        Ok(written?)
+    }
+}
 
 impl Write for Kernel<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.try_write(bytes)
+        self.told(rustix::net::send(self.0, bytes, SendFlags::NOSIGNAL))
     }
 
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.0.try_write_vectored(slices)
+        let mut nothing = SendAncillaryBuffer::default();
+        let flags = SendFlags::NOSIGNAL;
+        self.told(rustix::net::sendmsg(self.0, slices, &mut nothing, flags))
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-/// Bytes that were read, as tungstenite takes them, and the place where its answers go.
-struct Feed<'a> {
-    unread: &'a [u8],
-    answers: Vec<u8>,
-}
-
-impl Read for Feed<'_> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        if self.unread.is_empty() {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        self.unread.read(into)
-    }
-}
-
-impl Write for Feed<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.answers.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-fn decode(
-    context: &mut WebSocketContext,
-    bytes: &[u8],
-    outbox: &mut Outbox,
-    out: &mut Vec<Received>,
-) {
-    let mut feed = Feed {
-        unread: bytes,
-        answers: Vec::new(),
-    };
-    loop {
-        match context.read(&mut feed) {
-            Ok(Message::Text(text)) => out.push(Received::Text(text)),
-            Ok(Message::Binary(bytes)) => out.push(Received::Binary(bytes)),
-            Ok(Message::Ping(_)) => {
-                // The pong is written by the flush; a failed one shows at the next read.
-                let _ = context.flush(&mut feed);
-            }
-            Ok(Message::Pong(_) | Message::Frame(_)) => {}
-            Ok(Message::Close(_)) => {
-                let _ = context.flush(&mut feed);
-                out.push(Received::Close);
-                break;
-            }
-            Err(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                break;
-            }
-            Err(error) => {
-                out.push(broken(&error));
-                break;
-            }
-        }
-    }
-    if !feed.answers.is_empty() {
-        outbox.push_control(feed.answers.into());
-    }
-}
-
-fn broken(error: &tungstenite::Error) -> Received {
-    match error {
-        tungstenite::Error::Capacity(_) => Received::Broken(1009, "message too big"),
-        tungstenite::Error::Utf8(_) => Received::Broken(1007, "text is not UTF-8"),
-        tungstenite::Error::Protocol(_) => Received::Broken(1002, "protocol error"),
-        _ => Received::Close,
     }
 }
