@@ -72,7 +72,7 @@ pub struct Node {
     /// Public routes beside Socket.IO and health.
     pub(crate) routes: Arc<dyn Routes>,
     pub(crate) tls: Option<tokio_rustls::TlsAcceptor>,
-    /// Work that shards leave to the control plane; bounded, refused when full.
+    /// Work that shards leave to the control plane; bounded, further jobs wait on the shards.
     pub(crate) jobs: mpsc::Sender<Job>,
     /// Emits of handlers, in order; bounded, refused when full.
     pub(crate) emits: mpsc::Sender<EmitRequest>,

@@ -101,6 +101,35 @@ async fn strings_are_guarded_for_clients_that_can_recover() {
     assert_eq!(with.offset(), None);
 }
 
+/// A turn of the shard may bring more than an outbox holds. Who reads is no slow reader for it.
+#[tokio::test]
+async fn of_long_events_closes_nobody_who_reads() {
+    let node = Node::new()
+        .tables(LIVE)
+        .config("limits.outbox", "64KiB")
+        .config("limits.payload", "64KiB")
+        .start()
+        .await;
+    let mut one = subscribed(&node, "one", &["news"]).await;
+    let mut both = subscribed(&node, "both", &["news", "sport"]).await;
+    let filler = "x".repeat(2000);
+    let room = |n: usize| match n % 4 {
+        0 => "sport",
+        _ => "news",
+    };
+    let lines = (0..FLOOD).map(|n| emit(room(n), json!([n, {"filler": filler}])));
+    let lines: Vec<Value> = lines.collect();
+    let news: Vec<u64> = (0..FLOOD as u64).filter(|n| n % 4 != 0).collect();
+    let all: Vec<u64> = (0..FLOOD as u64).collect();
+    let (_, first, second) = tokio::join!(
+        stream(&node, lines),
+        numbers(&mut one, news.len()),
+        numbers(&mut both, FLOOD)
+    );
+    assert_eq!(first, news);
+    assert_eq!(second, all);
+}
+
 /// What stands between two emits in the mailbox takes place between them.
 #[tokio::test]
 async fn a_leave_amid_a_flood_ends_it_for_that_client() {

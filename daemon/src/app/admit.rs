@@ -25,11 +25,11 @@ pub(crate) async fn admit(
     request: ConnectRequest,
 ) -> Result<(Admission, Opened), Refusal> {
     let namespace = request.namespace.clone();
-    let terms = Terms::of(node, &request);
+    let asked = Recovery::of(node, &request);
     let admission = node.handler.connect(request).await?;
-    let opened = match terms {
-        Terms::Plain => Opened::Plain,
-        Terms::Recoverable { pid, offset } => {
+    let opened = match asked {
+        Recovery::No => Opened::Plain,
+        Recovery::Asked { pid, offset } => {
             let recovery = &node.recovery;
             recovery
                 .open(node, &namespace, &admission, pid, offset)
@@ -44,32 +44,33 @@ pub(crate) fn admit_now(
     node: &Node,
     request: &ConnectRequest,
 ) -> Option<Result<(Admission, Opened), Refusal>> {
-    let opened = match Terms::of(node, request) {
-        Terms::Plain => Opened::Plain,
-        Terms::Recoverable { pid: Some(_), .. } => return None,
-        Terms::Recoverable { pid: None, offset } => node.recovery.fresh(node, offset),
+    let opened = match Recovery::of(node, request) {
+        Recovery::No => Opened::Plain,
+        Recovery::Asked { pid: Some(_), .. } => return None,
+        Recovery::Asked { pid: None, offset } => node.recovery.fresh(node, offset),
     };
     let decided = node.handler.connect_now(request)?;
     Some(decided.map(|admission| (admission, opened)))
 }
 
 /// Whether a client may recover, and what it presents for it.
-enum Terms {
-    Plain,
-    Recoverable {
+enum Recovery {
+    /// It may not, or does not want to.
+    No,
+    Asked {
         pid: Option<String>,
         offset: Option<String>,
     },
 }
 
-impl Terms {
+impl Recovery {
     fn of(node: &Node, request: &ConnectRequest) -> Self {
         let recoverable = node
             .handler
             .namespace(&request.namespace)
             .is_some_and(|rules| rules.recoverable);
         if !recoverable || !request.handshake.recovery {
-            return Terms::Plain;
+            return Recovery::No;
         }
         let returning: Returning = request
             .auth
@@ -77,13 +78,13 @@ impl Terms {
             .and_then(|auth| serde_json::from_str(auth.get()).ok())
             .unwrap_or_default();
         if returning.recovery == Some(serde_json::Value::Bool(false)) {
-            return Terms::Plain;
+            return Recovery::No;
         }
         let text = |value: Option<serde_json::Value>| match value {
             Some(serde_json::Value::String(text)) => Some(text),
             _ => None,
         };
-        Terms::Recoverable {
+        Recovery::Asked {
             pid: text(returning.pid),
             offset: text(returning.offset),
         }

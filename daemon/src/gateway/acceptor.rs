@@ -15,7 +15,7 @@ use std::{
 
 use rustix::{
     event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll},
-    io::Errno,
+    io::{Errno, fcntl_dupfd_cloexec},
     net::{SocketFlags, acceptfrom_with},
 };
 use tokio::sync::mpsc::error::TrySendError;
@@ -58,13 +58,15 @@ pub(super) fn start(
     listener.set_nonblocking(true)?;
     // Linux lets accepted streams inherit it.
     socket2::SockRef::from(&listener).set_tcp_nodelay(true)?;
+    let limit = file_limit().saturating_sub(RESERVED_FILES) as usize;
+    make_room(&listener, limit);
     let closed = eventfd(0, EventfdFlags::CLOEXEC)?;
     let close = closed.try_clone()?;
     let acceptor = Acceptor {
         node,
         listener,
         closed,
-        limit: file_limit().saturating_sub(RESERVED_FILES) as usize,
+        limit,
         waiting: VecDeque::new(),
     };
     std::thread::Builder::new()
@@ -76,6 +78,17 @@ pub(super) fn start(
         let _ = rustix::io::write(&close, &1_u64.to_ne_bytes());
     });
     Ok(())
+}
+
+/// Makes the process's table of files as large as it may get. The kernel doubles it when it is full,
+/// and then waits for all processors to have looked away: ten milliseconds and more each time, in
+/// the middle of an avalanche, in which its queue of clients runs over.
+fn make_room(listener: &TcpListener, limit: usize) {
+    /// Beyond it the table would take more than half a megabyte for files that may never come.
+    const LARGE: usize = 64 << 10;
+    let number = limit.min(LARGE) as i32;
+    // Without it the table grows as it is needed.
+    let _ = fcntl_dupfd_cloexec(listener, number);
 }
 
 impl Acceptor {

@@ -20,11 +20,11 @@ use crate::{
     transport::websocket::Detached,
 };
 
-/// Commands waiting for a shard. When it is full the sender waits: an API call, a link, the
-/// acceptor.
+/// Commands waiting for a shard. When it is full the sender waits: an API call, a link; the
+/// acceptor tries again.
 pub(crate) const MAILBOX_CAPACITY: usize = 1024;
 
-/// Jobs waiting for the control plane. When it is full the shard refuses what asked for one.
+/// Jobs waiting for the control plane. When it is full they wait on their shards.
 pub(crate) const JOB_CAPACITY: usize = 4096;
 
 /// Names a connection in its shard: the slot and how often it was reused.

@@ -19,6 +19,15 @@ use slab::Slab;
 
 use super::rooms::NamespaceId;
 
+/// Ends of intervals fall on so many points of each, but not closer than `FINEST` or farther apart
+/// than `COARSEST`.
+const POINTS: u32 = 8;
+const FINEST: Duration = Duration::from_millis(1);
+const COARSEST: Duration = Duration::from_millis(50);
+
+/// The part of an interval by which a delivery may be late and the next one still on time.
+const LATE: u32 = 16;
+
 #[derive(Debug)]
 struct State<T> {
     namespace: NamespaceId,
@@ -33,15 +42,6 @@ struct State<T> {
     /// The value that waits for that.
     waiting: Option<T>,
 }
-
-/// Ends of intervals fall on so many points of each, but not closer than `FINEST` or farther apart
-/// than `COARSEST`.
-const POINTS: u32 = 8;
-const FINEST: Duration = Duration::from_millis(1);
-const COARSEST: Duration = Duration::from_millis(50);
-
-/// The part of an interval by which a delivery may be late and the next one still on time.
-const LATE: u32 = 16;
 
 /// What to do with a value that arrived.
 #[derive(Debug, PartialEq, Eq)]

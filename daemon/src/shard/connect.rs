@@ -1,7 +1,8 @@
 //! From CONNECT to a socket: admission, rooms, record or replay, answer.
 //!
 //! The control plane decides ([`crate::app::admit`]), or the shard itself where nothing must be
-//! waited for; the shard carries out. Rooms are joined before the record is written or the history read, and what arrives meanwhile is held back.
+//! waited for; the shard carries out. Rooms are joined before the record is written or the history
+//! read, and what arrives meanwhile is held back.
 
 use std::{
     collections::HashMap,
@@ -82,6 +83,9 @@ impl State {
                 self.tally.panics += 1;
                 return self.close(key, Reason::Unavailable);
             }
+        }
+        if let Some(connection) = self.connection(key) {
+            connection.machine.deciding();
         }
         let mailbox = node.hub.shards[self.index].mailbox.clone();
         let work = async move {

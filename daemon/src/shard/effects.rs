@@ -111,6 +111,9 @@ impl State {
         }
         self.backlog.push_back(work);
         self.hand_over_jobs();
+        if !self.backlog.is_empty() {
+            self.wake.notify_one();
+        }
         true
     }
 

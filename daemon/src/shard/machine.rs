@@ -254,6 +254,11 @@ impl Machine {
         self.closed = true;
     }
 
+    /// The client has asked for a namespace: from here on the time is the node's.
+    pub(crate) fn deciding(&mut self) {
+        self.connect_by = None;
+    }
+
     /// A namespace was joined: the client is somebody.
     pub(crate) fn joined(&mut self) {
         self.connect_by = None;

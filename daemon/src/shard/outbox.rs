@@ -462,4 +462,99 @@ mod tests {
             Pushed::Overflow
         );
     }
+
+    /// What a peer has got and has yet to get of some pushes, kept as one text.
+    #[derive(Default)]
+    struct Model {
+        waiting: Vec<(Keep, String)>,
+        /// Bytes of the first that were written.
+        offset: usize,
+    }
+
+    impl Model {
+        fn advance(&mut self, mut written: usize) {
+            while written > 0 {
+                let left = self.waiting[0].1.len() - self.offset;
+                if written < left {
+                    self.offset += written;
+                    return;
+                }
+                written -= left;
+                self.offset = 0;
+                self.waiting.remove(0);
+            }
+        }
+
+        fn bytes(&self) -> usize {
+            self.waiting.iter().map(|(_, text)| text.len()).sum()
+        }
+
+        fn rest(&self) -> String {
+            let all: String = self.waiting.iter().map(|(_, text)| &text[..]).collect();
+            all[self.offset..].to_owned()
+        }
+    }
+
+    fn rest(outbox: &Outbox) -> String {
+        let mut slices = [IoSlice::new(&[]); 64];
+        let filled = outbox.slices(&mut slices);
+        let rest: Vec<u8> = slices[..filled]
+            .iter()
+            .flat_map(|slice| slice.to_vec())
+            .collect();
+        if let Some(only) = outbox.only() {
+            assert_eq!(only, rest);
+        }
+        String::from_utf8_lossy(&rest).into_owned()
+    }
+
+    proptest::proptest! {
+        /// Whatever is pushed and however it is written: the queue is what a plain list would be.
+        #[test]
+        fn agrees_with_a_plain_model(steps in proptest::collection::vec((0u8..4, 1usize..30), 0..60)) {
+            const LIMIT: usize = 120;
+            let (mut outbox, mut model) = (Outbox::default(), Model::default());
+            for (what, size) in steps {
+                let text: String = "abcdefghijklmnopqrstuvwxyzabcd"[..size].into();
+                let bytes = bytes::Bytes::from(text.clone());
+                let keep = if what == 1 { Keep::Volatile } else { Keep::Always };
+                match what {
+                    0 | 1 => {
+                        let pushed = outbox.append_under(LIMIT, Item::Raw(bytes), keep);
+                        let half = usize::from(model.offset > 0);
+                        let is_over = |model: &Model| model.bytes() + size > LIMIT;
+                        let expected = if !is_over(&model) || model.waiting.is_empty() {
+                            Pushed::Queued
+                        } else if keep == Keep::Volatile {
+                            Pushed::Dropped
+                        } else {
+                            let mut nth = 0;
+                            model.waiting.retain(|(keep, _)| {
+                                nth += 1;
+                                *keep == Keep::Always || nth <= half
+                            });
+                            if is_over(&model) { Pushed::Overflow } else { Pushed::Queued }
+                        };
+                        proptest::prop_assert_eq!(pushed, expected);
+                        if expected == Pushed::Queued {
+                            model.waiting.push((keep, text));
+                        }
+                    }
+                    2 => {
+                        let written = size.min(rest(&outbox).len());
+                        outbox.advance(written);
+                        model.advance(written);
+                    }
+                    _ => {
+                        let half = usize::from(model.offset > 0);
+                        outbox.keep_started();
+                        model.waiting.truncate(half);
+                    }
+                }
+                proptest::prop_assert_eq!(outbox.bytes(), model.bytes());
+                proptest::prop_assert_eq!(rest(&outbox), model.rest());
+                proptest::prop_assert_eq!(outbox.is_empty(), model.waiting.is_empty());
+            }
+        }
+    }
 }

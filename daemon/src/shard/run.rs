@@ -13,14 +13,12 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use super::{
-    outbox::Pushed,
     rooms::SocketIndex,
     state::{State, connection_of},
 };
 use crate::{
     event::{Body, Delivery, Emit},
     protocol::frame::Frame,
-    shard::machine::Reason,
 };
 
 /// Bytes in one joined buffer. Longer runs are delivered in parts: a slow reader is noticed
@@ -35,7 +33,7 @@ pub(super) struct Run {
 }
 
 /// The frames of a run, joined.
-struct Joined {
+struct JoinedFrames {
     /// For clients without a `pid`.
     plain: Bytes,
     /// For clients with one; the same bytes where no event ends in a string.
@@ -77,28 +75,26 @@ impl State {
 
     /// Delivers what waits in the run. Called before anything else is done to the shard.
     pub(super) fn end_run(&mut self) {
-        match &self.run.emits[..] {
-            [] => return,
-            [emit] => {
-                let emit = emit.clone();
-                self.emit(&emit);
-            }
+        let mut run = std::mem::take(&mut self.run);
+        match &run.emits[..] {
+            [] => {}
+            [emit] => self.emit(emit),
             emits => {
-                let targets = self.collect(&emits[0].clone());
-                let run = std::mem::take(&mut self.run);
-                let joined = Joined::of(&run.emits);
+                let targets = self.collect(&emits[0]);
+                let joined = JoinedFrames::of(emits);
                 for index in &targets {
-                    self.deliver_run(*index, &run.emits, &joined);
+                    self.deliver_run(*index, emits, &joined);
                 }
                 self.targets = targets;
-                self.run = run;
             }
         }
-        self.run.emits.clear();
-        self.run.bytes = 0;
+        run.emits.clear();
+        run.bytes = 0;
+        // For its capacity.
+        self.run = run;
     }
 
-    fn deliver_run(&mut self, index: SocketIndex, emits: &[Arc<Emit>], joined: &Joined) {
+    fn deliver_run(&mut self, index: SocketIndex, emits: &[Arc<Emit>], joined: &JoinedFrames) {
         let Some(socket) = self.sockets.get(index as usize) else {
             return;
         };
@@ -113,21 +109,15 @@ impl State {
             // Answers to polls are made of single packets, and so is what is held back.
             return emits.iter().for_each(|emit| self.deliver_to(index, emit));
         };
-        let before = connection.outbox.bytes();
-        let pushed = connection
-            .outbox
-            .push_joined(bytes.clone(), self.node.settings.outbox);
+        let (before, limit) = (connection.outbox.bytes(), self.node.settings.outbox);
+        let queued = connection.queue(|outbox| outbox.push_joined(bytes.clone(), limit));
         self.tally.waiting(before, connection.outbox.bytes());
         self.tally.deliveries += emits.len() as u64;
-        if pushed == Pushed::Overflow {
-            self.tally.slow_readers += 1;
-            return self.close(key, Reason::SlowReader);
-        }
-        self.mark_dirty(key);
+        self.queued(key, queued.err());
     }
 }
 
-impl Joined {
+impl JoinedFrames {
     fn of(emits: &[Arc<Emit>]) -> Self {
         let plain = join(emits, Body::plain);
         let differs = emits.iter().any(|emit| emit.body.is_guarded());
@@ -209,7 +199,7 @@ mod tests {
     #[test]
     fn frames_stand_in_order_and_strings_are_guarded_for_clients_with_a_pid() {
         let emits = [live("a", "1"), live("a", "\"s\"")];
-        let joined = Joined::of(&emits);
+        let joined = JoinedFrames::of(&emits);
         let frames = |texts: [&str; 2]| {
             texts
                 .map(Frame::text)

@@ -19,8 +19,8 @@ use tokio_util::task::TaskTracker;
 use super::{
     command::{ConnectionKey, Job, Load, SocketKey, Tally},
     conflate::Conflations,
-    machine::{Action, Machine, Transport},
-    outbox::{Keep, Outbox},
+    machine::{Action, Machine, Reason, Transport},
+    outbox::{Keep, Outbox, Pushed},
     rooms::{Joined, Left, NamespaceId, Rooms, SocketIndex},
     run::Run,
     timers::{Due, Timers},
@@ -32,7 +32,10 @@ use crate::{
     node::Node,
     protocol::engine,
     recovery::session::Following,
-    transport::{reader::Readers, websocket::WebSocket},
+    transport::{
+        reader::Readers,
+        websocket::{WebSocket, Written},
+    },
 };
 
 /// Bytes of events held back for a socket until its CONNECT is answered.
@@ -88,6 +91,27 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
+    /// Queues by `push`. One turn may bring more than fits, to a peer that would take it all: then
+    /// what waits is written first. An error says why the connection has to be closed.
+    pub(super) fn queue(
+        &mut self,
+        mut push: impl FnMut(&mut Outbox) -> Pushed,
+    ) -> Result<Pushed, Reason> {
+        let pushed = push(&mut self.outbox);
+        if pushed != Pushed::Overflow {
+            return Ok(pushed);
+        }
+        let websocket = self.websocket.as_mut().filter(|it| !it.is_blocked());
+        let websocket = websocket.ok_or(Reason::SlowReader)?;
+        if websocket.write(&mut self.outbox) == Written::Broken {
+            return Err(Reason::TransportClose);
+        }
+        match push(&mut self.outbox) {
+            Pushed::Overflow => Err(Reason::SlowReader),
+            pushed => Ok(pushed),
+        }
+    }
+
     /// Whether what is pushed now leaves at the next flush.
     pub(super) fn is_writable(&self) -> bool {
         match &self.websocket {
@@ -152,6 +176,8 @@ pub(crate) struct State {
     pub(super) dirty: Vec<ConnectionKey>,
     /// Whether a flush is under way, between two of its slices.
     pub(super) flushing: bool,
+    /// Deliveries when the last flush began.
+    pub(super) flushed_at: u64,
     /// Marks of sockets that an emit has reached already; equal to `mark` means reached.
     pub(super) marks: Vec<u32>,
     pub(super) mark: u32,
@@ -199,6 +225,7 @@ impl State {
             timers: Timers::default(),
             dirty: Vec::new(),
             flushing: false,
+            flushed_at: 0,
             marks: Vec::new(),
             mark: 0,
             targets: Vec::new(),
@@ -241,6 +268,7 @@ impl State {
             outbox.push_control(preface);
         }
         outbox.push(hello.packet(), Keep::Always, 0);
+        self.tally.waiting(0, outbox.bytes());
         self.generation = self.generation.wrapping_add(1);
         let slot = self.connections.insert(Connection {
             generation: self.generation,

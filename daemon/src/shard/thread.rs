@@ -164,6 +164,9 @@ impl Shard {
             }
             for command in commands.drain(..) {
                 self.handle(command);
+                if self.state.borrow().has_much_to_flush() {
+                    self.flush().await;
+                }
             }
             self.state.borrow_mut().end_run();
             let now = Instant::now();
@@ -177,8 +180,8 @@ impl Shard {
             }
             {
                 let mut state = self.state.borrow_mut();
-                state.hand_over_jobs();
                 state.report_leavers();
+                state.hand_over_jobs();
                 state.load.publish(&state.tally);
             }
             tokio::task::yield_now().await;
@@ -313,5 +316,28 @@ impl Shard {
         };
         let _ = tokio::time::timeout(LAST_WORDS, last_words).await;
         let _ = done.send(());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rests_as_long_as_a_flush_took_within_bounds() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut pace = Pace::new(start);
+        assert_eq!(pace.rest(start), None);
+        pace.flushed(start, start);
+        assert_eq!(pace.rest(start), Some(at(1)));
+        pace.flushed(at(10), at(13));
+        assert_eq!((pace.rest(at(13)), pace.flush), (Some(at(16)), at(14)));
+        assert_eq!(pace.rest(at(16)), None);
+        pace.flushed(at(20), at(60));
+        assert_eq!(pace.rest(at(60)), Some(at(65)));
+        // What clients' own packets led to is flushed within the rest and does not prolong it.
+        pace.flushed(at(62), at(63));
+        assert_eq!((pace.rest(at(63)), pace.flush), (Some(at(65)), at(64)));
     }
 }

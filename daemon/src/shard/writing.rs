@@ -27,21 +27,28 @@ impl State {
         // The parts of a binary event stay together, so only a single frame may be replaced.
         let keep = if frames.len() > 1 { Keep::Always } else { keep };
         let before = connection.outbox.bytes();
-        let mut overflow = false;
+        let mut ended = None;
         for frame in frames {
-            match connection.outbox.push(frame.clone(), keep, limit) {
-                Pushed::Queued => {}
-                Pushed::Replaced => tally.conflated += 1,
-                Pushed::Dropped => tally.dropped += 1,
-                Pushed::Overflow => overflow = true,
+            match connection.queue(|outbox| outbox.push(frame.clone(), keep, limit)) {
+                Ok(Pushed::Replaced) => tally.conflated += 1,
+                Ok(Pushed::Dropped) => tally.dropped += 1,
+                Ok(_) => {}
+                Err(reason) => ended = Some(reason),
             }
         }
         tally.waiting(before, connection.outbox.bytes());
-        if overflow {
-            tally.slow_readers += 1;
-            return self.close(key, Reason::SlowReader);
+        self.queued(key, ended);
+    }
+
+    /// Frames were queued for a connection, or did not fit and end it.
+    pub(super) fn queued(&mut self, key: ConnectionKey, ended: Option<Reason>) {
+        match ended {
+            None => self.mark_dirty(key),
+            Some(reason) => {
+                self.tally.slow_readers += u64::from(reason == Reason::SlowReader);
+                self.close(key, reason);
+            }
         }
-        self.mark_dirty(key);
     }
 
     /// Queues the frames of a replay.
@@ -64,7 +71,8 @@ impl State {
         };
         // During a flush a connection may still wait for its turn in it; one that asks has its
         // answer sooner.
-        if !connection.dirty || self.flushing {
+        let again = self.flushing && self.dirty.last() != Some(&key);
+        if !connection.dirty || again {
             connection.dirty = true;
             self.dirty.push(key);
             if self.dirty.len() == 1 {
@@ -73,9 +81,17 @@ impl State {
         }
     }
 
+    /// Whether a turn has led to so much that it must not go on before a flush: others wait.
+    pub(super) fn has_much_to_flush(&self) -> bool {
+        /// Deliveries between two flushes: some milliseconds of work.
+        const MANY: u64 = 64 << 10;
+        self.tally.deliveries - self.flushed_at >= MANY
+    }
+
     /// What there is to flush now. What becomes dirty until [`State::end_flush`] is not in it.
     pub(super) fn begin_flush(&mut self) -> Vec<ConnectionKey> {
         self.flushing = true;
+        self.flushed_at = self.tally.deliveries;
         std::mem::take(&mut self.dirty)
     }
 

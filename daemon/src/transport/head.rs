@@ -98,6 +98,10 @@ impl AsyncRead for Ahead {
         let len = self.bytes.len().min(into.remaining());
         into.put_slice(&self.bytes[..len]);
         self.bytes.advance(len);
+        if self.bytes.is_empty() {
+            // An empty rest would keep the whole.
+            self.bytes = Bytes::new();
+        }
         Poll::Ready(Ok(()))
     }
 }

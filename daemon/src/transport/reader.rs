@@ -74,26 +74,27 @@ impl Readers {
 pub(crate) struct Reader(Option<Box<Context>>);
 
 impl Reader {
-    /// Makes messages of bytes that were read. What must be answered at the WebSocket level goes
-    /// into `outbox`.
+    /// Makes messages of bytes that were read; false if the stream ended with them or broke. What
+    /// must be answered at the WebSocket level goes into `outbox`.
     pub(crate) fn decode(
         &mut self,
         readers: &mut Readers,
         bytes: &[u8],
         outbox: &mut Outbox,
         out: &mut Vec<Received>,
-    ) {
+    ) -> bool {
         let mut context = self.0.take().unwrap_or_else(|| readers.lend());
         context.boundary.pass(bytes);
         if !context.read(bytes, outbox, out) {
-            // A stream that ended is not read on, and what it left behind serves nobody.
-            return;
+            // What it left behind serves nobody.
+            return false;
         }
         if context.boundary.is_clean() {
             readers.spare = Some(context);
         } else {
             self.0 = Some(context);
         }
+        true
     }
 }
 

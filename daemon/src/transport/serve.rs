@@ -20,7 +20,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{
     head::{self, Ahead, First},
-    upgrade,
+    upgrade::{self, Purpose},
     websocket::{Detached, Stream},
 };
 use crate::{http::public, shard::thread::Shard};
@@ -98,12 +98,20 @@ async fn plain(shard: &Rc<Shard>, mut stream: TcpStream, address: SocketAddr) {
         && let Some((answer, purpose)) = public::upgrade(shard, peer, &request)
     {
         if let Some(purpose) = purpose {
+            let answer = head::encode(&answer);
+            let answer = match purpose {
+                Purpose::Open { .. } => Some(answer),
+                // The first bytes on a fresh stream; if it does not take them, it is broken.
+                Purpose::Upgrade { .. } => match stream.try_write(&answer) {
+                    Ok(written) if written == answer.len() => None,
+                    _ => return,
+                },
+            };
             let detached = Detached {
                 stream: Stream::Here(stream),
                 tls: None,
                 read_ahead: bytes[length..].to_vec(),
             };
-            let answer = Some(head::encode(&answer));
             return upgrade::assign(shard, purpose, answer, detached).await;
         }
         refusal = Some(answer);

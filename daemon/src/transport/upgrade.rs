@@ -75,7 +75,8 @@ pub(crate) fn take_over(shard: Rc<Shard>, request: Request<Incoming>, purpose: P
     });
 }
 
-/// Gives a WebSocket to its connection. `answer` is the head that the client still has to get.
+/// Gives a WebSocket to its connection. `answer` is the head that the client of a new one still has
+/// to get.
 pub(crate) async fn assign(
     shard: &Rc<Shard>,
     purpose: Purpose,
@@ -97,13 +98,7 @@ pub(crate) async fn assign(
                 shard.read(key, id);
             }
         }
-        Purpose::Upgrade { sid } => {
-            // The first bytes on a fresh stream; if it does not take them, it is broken.
-            let greeted = answer.is_none_or(|answer| detached.write(&answer));
-            if greeted {
-                upgrade(shard, &sid, detached).await;
-            }
-        }
+        Purpose::Upgrade { sid } => upgrade(shard, &sid, detached).await,
     }
 }
 

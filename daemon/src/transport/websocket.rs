@@ -92,15 +92,6 @@ pub(crate) enum Written {
 }
 
 impl Detached {
-    /// Writes the first bytes of a fresh stream; false if it does not take them.
-    pub(crate) fn write(&self, bytes: &[u8]) -> bool {
-        let written = match &self.stream {
-            Stream::Here(stream) => stream.try_write(bytes),
-            Stream::Loose(stream) => (&mut &*stream).write(bytes),
-        };
-        written.is_ok_and(|written| written == bytes.len())
-    }
-
     /// Lets this shard's runtime go of the stream, so that it can move to another shard's.
     pub(crate) fn loosen(self) -> io::Result<Self> {
         let stream = match self.stream {
@@ -208,7 +199,8 @@ impl WebSocket {
         out: &mut Vec<Received>,
     ) {
         let Some(tls) = &mut self.tls else {
-            return self.reader.decode(readers, bytes, outbox, out);
+            self.reader.decode(readers, bytes, outbox, out);
+            return;
         };
         let mut cipher = bytes;
         while !cipher.is_empty() {
@@ -224,7 +216,11 @@ impl WebSocket {
                         out.push(Received::Close);
                         return;
                     }
-                    Ok(len) => self.reader.decode(readers, &plain[..len], outbox, out),
+                    Ok(len) => {
+                        if !self.reader.decode(readers, &plain[..len], outbox, out) {
+                            return;
+                        }
+                    }
                     Err(_) => break,
                 }
             }

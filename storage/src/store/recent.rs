@@ -2,7 +2,8 @@
 //! session without a call to the storage thread.
 //!
 //! Only that thread changes what is in here, in the call that changes the row, so that a session
-//! cannot be found here after the call that removed it.
+//! cannot be found here after the call that removed it. One that expired may be found after it was
+//! swept: whoever finds it looks at its time.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
