@@ -140,7 +140,8 @@ impl Channels {
         }
     }
 
-    /// Counts rooms that the socket is not in yet against its user's limit: all or none.
+    /// Counts rooms that the socket is not in yet against its user's limit, all or none; returns
+    /// those to join.
     fn reserve(
         &self,
         context: &SocketContext<'_>,
@@ -151,6 +152,10 @@ impl Channels {
         let mut new: Vec<Arc<str>> = Vec::new();
         for room in rooms {
             if !self.ledger.add(socket, room) {
+                // Counted already; but an operator may have taken the socket out of it.
+                if !context.rooms.contains(room) {
+                    new.push(room.clone());
+                }
                 continue;
             }
             if let Err(limit) = self.limits.subscribe(user, room) {
