@@ -5,7 +5,8 @@
 //! together. So a single emit leaves without delay, and a flood is joined into fewer system calls.
 //!
 //! Clients that ask something wait for neither: a flush yields between slices, packets that came
-//! meanwhile are read, and what they led to is written before the next slice, or during the rest.
+//! meanwhile are read, and what they led to is written before the next slice, or during the rest;
+//! waiting would join nothing, as each of them has one answer.
 
 use std::{
     cell::{Cell, RefCell},
@@ -57,33 +58,25 @@ const EX_SOFTWARE: i32 = 70;
 /// Bytes of the buffer that all reads of a shard share.
 const READ_BUFFER: usize = 64 * 1024;
 
-/// When the shard may do what again.
+/// When the shard takes commands again: after a rest as long as the last flush of what commands led
+/// to, within [`REST`].
 struct Pace {
-    /// When it takes commands: after a rest as long as the last flush took, within [`REST`].
-    commands: Instant,
-    /// When it flushes what clients' own packets led to: sooner.
-    flush: Instant,
+    until: Instant,
 }
 
 impl Pace {
     fn new(now: Instant) -> Self {
-        Self {
-            commands: now,
-            flush: now,
-        }
+        Self { until: now }
     }
 
     /// Until when the shard takes no commands.
     fn rest(&self, now: Instant) -> Option<Instant> {
-        (now < self.commands).then_some(self.commands)
+        (now < self.until).then_some(self.until)
     }
 
-    /// A flush is over. One within a rest does not prolong it: the mailbox must get its turn.
+    /// A flush after commands is over.
     fn flushed(&mut self, began: Instant, ended: Instant) {
-        self.flush = ended + REST.0;
-        if began >= self.commands {
-            self.commands = ended + (ended - began).clamp(REST.0, REST.1);
-        }
+        self.until = ended + (ended - began).clamp(REST.0, REST.1);
     }
 }
 
@@ -145,10 +138,11 @@ impl Shard {
         let mut pace = Pace::new(Instant::now());
         let mut sweep = Instant::now() + SWEEP;
         loop {
-            let due = self.state.borrow_mut().tick(Instant::now());
-            let rest = pace.rest(Instant::now());
-            let again = self.is_backlogged().then(|| Instant::now() + AGAIN);
-            let flush = self.is_dirty().then_some(pace.flush);
+            let now = Instant::now();
+            let due = self.state.borrow_mut().tick(now);
+            let rest = pace.rest(now);
+            let again = self.is_backlogged().then(|| now + AGAIN);
+            let flush = self.is_dirty().then_some(now);
             let until = [due, rest, again, flush].into_iter().flatten();
             let until = until.fold(sweep, Instant::min);
             tokio::select! {
@@ -162,6 +156,7 @@ impl Shard {
                 () = self.wake.notified() => {}
                 () = tokio::time::sleep_until(until.into()) => {}
             }
+            let commanded = !commands.is_empty();
             for command in commands.drain(..) {
                 self.handle(command);
                 if self.state.borrow().has_much_to_flush() {
@@ -174,9 +169,11 @@ impl Shard {
                 self.state.borrow_mut().sweep(now, now_ms());
                 sweep = now + SWEEP;
             }
-            if self.is_dirty() && now >= pace.flush {
+            if self.is_dirty() {
                 self.flush().await;
-                pace.flushed(now, Instant::now());
+                if commanded {
+                    pace.flushed(now, Instant::now());
+                }
             }
             {
                 let mut state = self.state.borrow_mut();
@@ -332,12 +329,9 @@ mod tests {
         pace.flushed(start, start);
         assert_eq!(pace.rest(start), Some(at(1)));
         pace.flushed(at(10), at(13));
-        assert_eq!((pace.rest(at(13)), pace.flush), (Some(at(16)), at(14)));
+        assert_eq!(pace.rest(at(13)), Some(at(16)));
         assert_eq!(pace.rest(at(16)), None);
         pace.flushed(at(20), at(60));
         assert_eq!(pace.rest(at(60)), Some(at(65)));
-        // What clients' own packets led to is flushed within the rest and does not prolong it.
-        pace.flushed(at(62), at(63));
-        assert_eq!((pace.rest(at(63)), pace.flush), (Some(at(65)), at(64)));
     }
 }
