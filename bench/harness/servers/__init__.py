@@ -12,15 +12,15 @@ redis    a yardstick
 from .base import Server, StartError
 from .peers import Bun, Floor, JoinedFloor, SocketIo, Socketioxide
 from .redis import Redis
-from .tidings import ConflatedTidings, OneShard, Tidings, TwoShards
+from .tidings import CalmTidings, ConflatedTidings, OneShard, Tidings, TwoShards
 
 SERVERS = (
-    Tidings, ConflatedTidings, OneShard, TwoShards,
+    Tidings, ConflatedTidings, CalmTidings, OneShard, TwoShards,
     SocketIo, Socketioxide, Bun, Floor, JoinedFloor, Redis,
 )  # fmt: skip
 FAMILIES = tuple(dict.fromkeys(server.family for server in SERVERS))
 
 __all__ = [
-    "FAMILIES", "SERVERS", "Server", "StartError", "Tidings", "ConflatedTidings", "OneShard",
-    "TwoShards", "SocketIo", "Socketioxide", "Bun", "Floor", "JoinedFloor", "Redis",
+    "FAMILIES", "SERVERS", "Server", "StartError", "Tidings", "ConflatedTidings", "CalmTidings",
+    "OneShard", "TwoShards", "SocketIo", "Socketioxide", "Bun", "Floor", "JoinedFloor", "Redis",
 ]  # fmt: skip

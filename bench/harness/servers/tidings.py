@@ -94,6 +94,13 @@ class ConflatedTidings(Tidings):
     conflates = True
 
 
+class CalmTidings(ConflatedTidings):
+    """The same once a second."""
+
+    name = "tidings, conflated to 1 s"
+    watchlist = 'class = "conflated"\ninterval = "1s"'
+
+
 class OneShard(Tidings):
     """All connections on one thread."""
 

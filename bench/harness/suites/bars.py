@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from ..model import Entry, Scenario, entry
-from ..servers import SocketIo, Tidings
+from ..servers import Floor, SocketIo, Tidings
 from ..session import Session
 from . import connect, fanout, idle, latency, quotes, users
 
@@ -13,7 +13,7 @@ def suite(session: Session) -> None:
     seconds = session.seconds
     session.measure(fanout.paced(1000, 50, seconds, fanout.PACED_BARS))
     saturated = session.measure(fanout.flat(1000, seconds, fanout.FLAT_BARS))
-    latency.measure_at_socketio_load(session, saturated, 0.5, (Tidings, SocketIo))
+    latency.measure_at_socketio_load(session, saturated, 0.5, (Tidings, SocketIo, Floor))
     session.measure(_only(fanout.probed(10_000, seconds), entry(Tidings), entry(SocketIo)))
     session.measure(
         quotes.scenario(quotes.RATE, seconds, quotes.FAST, quotes.BARS, quotes.TOO_SLOW)

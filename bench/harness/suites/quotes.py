@@ -5,6 +5,7 @@ from ..model import Bar, Entry, Figure, Scenario, entries
 from ..runners import quotes
 from ..servers import (
     Bun,
+    CalmTidings,
     ConflatedTidings,
     Floor,
     SocketIo,
@@ -67,7 +68,7 @@ def scenario(
     )  # fmt: skip
 
 
-FAST = entries(Tidings, ConflatedTidings)
+FAST = entries(Tidings, ConflatedTidings, CalmTidings)
 ALL = entries(Tidings, ConflatedTidings, Bun, Socketioxide, SocketIo)
 NOT_AT_ALL = {Floor.name: "it knows one room"}
 TOO_SLOW = {
