@@ -160,6 +160,8 @@ impl Shard {
             for command in commands.drain(..) {
                 self.handle(command);
                 if self.state.borrow().has_much_to_flush() {
+                    // Others may act during a flush: nothing may wait to be delivered.
+                    self.state.borrow_mut().end_run();
                     self.flush().await;
                 }
             }
