@@ -1,0 +1,112 @@
+//! The first request of a connection is decided before an HTTP server sees it; however it arrives,
+//! and whatever it asks for, a client cannot tell.
+
+use std::time::Duration;
+
+use tidings_tests::{Node, PATIENCE, RunningNode};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+const UPGRADE: &str = "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: node\r\n\
+    Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+    Sec-WebSocket-Key: dGlkaW5ncy1sb2FkLWtleQ==\r\n";
+
+async fn open() -> (RunningNode, TcpStream) {
+    let node = Node::new().config("auth.mode", "none").start().await;
+    let stream = TcpStream::connect(node.public()).await.expect("it listens");
+    stream
+        .set_nodelay(true)
+        .expect("a socket takes its options");
+    (node, stream)
+}
+
+/// Reads until all of these have come, in this order.
+async fn expect(stream: &mut TcpStream, parts: &[&str]) -> String {
+    let mut text = String::new();
+    let all = |text: &str| {
+        let mut rest = text;
+        parts.iter().all(|part| match rest.split_once(part) {
+            Some((_, after)) => {
+                rest = after;
+                true
+            }
+            None => false,
+        })
+    };
+    while !all(&text) {
+        let mut chunk = [0; 4096];
+        let read = timeout(PATIENCE, stream.read(&mut chunk)).await;
+        let count = read.unwrap_or_else(|_| panic!("{parts:?} were due, came {text:?}"));
+        let count = count.unwrap_or_default();
+        assert!(count > 0, "{parts:?} were due, it ended with {text:?}");
+        text.push_str(&String::from_utf8_lossy(&chunk[..count]));
+    }
+    text
+}
+
+/// A short text frame of a client, masked with nothing.
+fn frame(text: &str) -> Vec<u8> {
+    let mut frame = vec![0x81, 0x80 | text.len() as u8, 0, 0, 0, 0];
+    frame.extend_from_slice(text.as_bytes());
+    frame
+}
+
+#[tokio::test]
+async fn may_come_in_pieces() {
+    let (_node, mut stream) = open().await;
+    for piece in [&UPGRADE[..20], &UPGRADE[20..70], &UPGRADE[70..], "\r\n"] {
+        stream.write_all(piece.as_bytes()).await.expect("it reads");
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    }
+    expect(&mut stream, &["HTTP/1.1 101 ", "\r\n\r\n", "0{\"sid\":"]).await;
+    stream.write_all(&frame("40")).await.expect("it reads");
+    expect(&mut stream, &["40{\"sid\":"]).await;
+}
+
+#[tokio::test]
+async fn may_have_frames_right_behind_it() {
+    let (_node, mut stream) = open().await;
+    let mut bytes = format!("{UPGRADE}\r\n").into_bytes();
+    bytes.extend(frame("3"));
+    bytes.extend(frame("40"));
+    // The last frame comes in two parts, the first of them with the request.
+    let cut = bytes.len() - 3;
+    stream.write_all(&bytes[..cut]).await.expect("it reads");
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    stream.write_all(&bytes[cut..]).await.expect("it reads");
+    let wanted = ["HTTP/1.1 101 ", "\r\n\r\n", "0{\"sid\":", "40{\"sid\":"];
+    expect(&mut stream, &wanted).await;
+}
+
+#[tokio::test]
+async fn is_refused_as_any_other_and_the_connection_goes_on() {
+    let (_node, mut stream) = open().await;
+    let foreign = format!("{UPGRADE}Origin: https://elsewhere.example\r\n\r\n");
+    stream
+        .write_all(foreign.as_bytes())
+        .await
+        .expect("it reads");
+    let answer = expect(&mut stream, &["HTTP/1.1 403 ", "\r\n\r\n"]).await;
+    assert!(
+        answer.to_lowercase().contains("content-length:"),
+        "{answer}"
+    );
+
+    let (node, mut stream) = open().await;
+    let elsewhere = UPGRADE.replace("/socket.io/", "/health");
+    stream
+        .write_all(format!("{elsewhere}\r\n").as_bytes())
+        .await
+        .expect("it reads");
+    expect(&mut stream, &["HTTP/1.1 200 ", "\r\n\r\n", "}"]).await;
+    // The same connection may still become a WebSocket, by way of the HTTP server.
+    stream
+        .write_all(format!("{UPGRADE}\r\n").as_bytes())
+        .await
+        .expect("it reads");
+    expect(&mut stream, &["HTTP/1.1 101 ", "\r\n\r\n", "0{\"sid\":"]).await;
+    drop(node);
+}
