@@ -28,7 +28,8 @@ use crate::{http::public, shard::thread::Shard};
 /// How long a peer may take for the TLS handshake.
 const TLS_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a peer may take for the head of a request.
+/// How long a peer may take for its first bytes, and how long hyper then waits for the head of a
+/// request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Where a request came from, before any header is believed.
