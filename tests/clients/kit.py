@@ -298,10 +298,8 @@ async def that_leaves_is_seen_to(target, cleanup):
         gone = await target.control("gone")
         return next((entry["reason"] for entry in gone if entry["id"] == sid), None)
 
-    assert await until("the server saw it", reason) in (
-        "client namespace disconnect",
-        "transport close",
-    )
+    seen = await until("the server saw it", reason)
+    assert seen in ("client namespace disconnect", "transport close"), seen
 
 
 @check
