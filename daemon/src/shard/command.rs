@@ -95,7 +95,8 @@ pub(crate) struct ShardHandle {
     pub(crate) load: Arc<Load>,
 }
 
-/// A shard's own figures. Written by the shard only, but for `streams`, which the acceptor counts up.
+/// A shard's own figures. Written by the shard only, but for `streams`, which the acceptor counts
+/// up.
 #[derive(Debug, Default)]
 pub(crate) struct Load {
     /// Accepted TCP connections that are open.

@@ -9,10 +9,7 @@ use std::{
     io::IoSlice,
 };
 
-use crate::protocol::frame::Frame;
-
-/// The most packets in one answer to a poll: python-engineio refuses more.
-pub const MAX_PACKETS_PER_POLL: usize = 16;
+use crate::protocol::{engine::MAX_POLL_PACKETS, frame::Frame};
 
 /// Above this many waiting entries an outbox counts as backlogged and is searched for entries to
 /// replace; below it a linear look would cost more than it saves.
@@ -227,7 +224,7 @@ impl Outbox {
         let mut bytes = 0;
         while let Some(front) = self.entries.front() {
             let len = front.item.bytes().len();
-            if frames.len() == MAX_PACKETS_PER_POLL
+            if frames.len() == MAX_POLL_PACKETS
                 || (!frames.is_empty() && payload > 0 && bytes + len > payload)
             {
                 break;
