@@ -5,7 +5,7 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use tidings::protocol::{
     Frame, engine,
-    frame::{close_frame, pong_frame},
+    frame::close_frame,
     socket::{self, EventTemplate},
 };
 
@@ -93,9 +93,6 @@ fn websocket(criterion: &mut Criterion) {
     let frame = quote().remove(0);
     group.bench_function("a frame for one more client", |bencher| {
         bencher.iter(|| black_box(&frame).clone());
-    });
-    group.bench_function("a pong", |bencher| {
-        bencher.iter(|| pong_frame(black_box(b"hey")))
     });
     group.bench_function("a close", |bencher| {
         bencher.iter(|| close_frame(black_box(1013), "too slow"));

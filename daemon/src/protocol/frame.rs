@@ -11,8 +11,6 @@ use bytes::{BufMut, Bytes, BytesMut};
 const TEXT: u8 = 0x81;
 const BINARY: u8 = 0x82;
 const CLOSE: u8 = 0x88;
-const PING: u8 = 0x89;
-const PONG: u8 = 0x8a;
 
 /// The most that fits behind the two-byte head, and into any control frame.
 const SMALL: usize = 125;
@@ -111,23 +109,6 @@ pub fn close_frame(code: u16, reason: &str) -> Bytes {
     buffer.freeze()
 }
 
-/// A ready WebSocket ping, which is not the Engine.IO ping. `data` is cut at 125 bytes.
-pub fn ping_frame(data: &[u8]) -> Bytes {
-    control_frame(PING, data)
-}
-
-/// The answer to a WebSocket ping that carried `data`, which is cut at 125 bytes.
-pub fn pong_frame(data: &[u8]) -> Bytes {
-    control_frame(PONG, data)
-}
-
-fn control_frame(opcode: u8, data: &[u8]) -> Bytes {
-    let data = &data[..data.len().min(SMALL)];
-    let mut buffer = with_head(opcode, data.len());
-    buffer.put_slice(data);
-    buffer.freeze()
-}
-
 /// The longest beginning of `text` that has at most `max` bytes and ends between characters.
 fn cut(text: &str, max: usize) -> &str {
     let mut end = text.len().min(max);
@@ -218,14 +199,6 @@ mod tests {
         assert_eq!(payload[2..], *"x".repeat(122).as_bytes());
 
         assert_eq!(close_frame(1008, &"x".repeat(500)).len(), 2 + 125);
-    }
-
-    #[test]
-    fn control_frames_fit_the_standard() {
-        assert_eq!(ping_frame(b"")[..], *b"\x89\x00");
-        assert_eq!(pong_frame(b"abc")[..], *b"\x8a\x03abc");
-        let ws = pong_frame(&[1; 200]);
-        assert_eq!(parse(&ws), (OpCode::Control(Control::Pong), &[1; 125][..]));
     }
 
     #[test]
