@@ -79,14 +79,6 @@ impl<T> Conflations<T> {
             by_name: HashMap::new(),
         }
     }
-
-    /// The first point that is not before `time`.
-    fn point(&self, time: Instant, interval: Duration) -> Instant {
-        let apart = (interval / POINTS).clamp(FINEST, COARSEST).as_nanos();
-        let since = time.saturating_duration_since(self.origin).as_nanos();
-        let to_go = since.next_multiple_of(apart) - since;
-        time + Duration::from_nanos(to_go as u64)
-    }
 }
 
 impl<T: Clone> Conflations<T> {
@@ -100,7 +92,6 @@ impl<T: Clone> Conflations<T> {
         now: Instant,
     ) -> Arrival {
         let number = self.number(namespace, room);
-        let ends = self.point(now + interval, interval);
         let state = &mut self.states[number];
         if stamp <= state.stamp {
             return Arrival::Stale;
@@ -121,7 +112,7 @@ impl<T: Clone> Conflations<T> {
             }
             _ => {
                 state.delivered = Some(value.clone());
-                state.ends = Some(ends);
+                state.ends = Some(point(self.origin, now + interval, interval));
                 Arrival::Now
             }
         }
@@ -129,14 +120,13 @@ impl<T: Clone> Conflations<T> {
 
     /// The interval of a room ended: the value to deliver.
     pub(crate) fn due(&mut self, room: u64, now: Instant) -> Option<(NamespaceId, Arc<str>, T)> {
-        let state = self.states.get(room as usize)?;
+        let state = self.states.get_mut(room as usize)?;
+        let value = state.waiting.take()?;
         // From when it ended, as the shard looks a little late; not if that made the next one short.
         let ends = match state.ends {
             Some(ended) if now < ended + state.interval / LATE => ended + state.interval,
-            _ => self.point(now + state.interval, state.interval),
+            _ => point(self.origin, now + state.interval, state.interval),
         };
-        let state = self.states.get_mut(room as usize)?;
-        let value = state.waiting.take()?;
         state.delivered = Some(value.clone());
         state.ends = Some(ends);
         Some((state.namespace, state.room.clone(), value))
@@ -176,6 +166,14 @@ impl<T: Clone> Conflations<T> {
         names.insert(room.clone(), number);
         number
     }
+}
+
+/// The first point that is not before `time`; points are counted from `origin`.
+fn point(origin: Instant, time: Instant, interval: Duration) -> Instant {
+    let apart = (interval / POINTS).clamp(FINEST, COARSEST).as_nanos();
+    let since = time.saturating_duration_since(origin).as_nanos();
+    let to_go = since.next_multiple_of(apart) - since;
+    time + Duration::from_nanos(to_go as u64)
 }
 
 #[cfg(test)]
