@@ -13,6 +13,7 @@ use thiserror::Error;
 use crate::{
     emitter::{Burst, EmitError, Emitted, Emitter, Source},
     fleet::{Fleet, FleetConfig, FleetError, OnRefusal, TlsError},
+    histogram::Quantiles,
     http::{Framing, HttpError, Poster, Url},
     process::ProcessError,
 };
@@ -26,6 +27,7 @@ pub mod quotes;
 mod reading;
 pub mod users;
 
+pub use reading::Cores;
 use reading::{Reading, micros};
 
 /// A measurement could not be made; nothing is reported of it.
@@ -97,6 +99,28 @@ pub struct Connected {
     pub seconds: f64,
     /// CPU time of the server for each, in microseconds.
     pub cpu_us_per_client: f64,
+}
+
+/// How long emits took, in microseconds. One of a batch is due with it; without a pace, it is due
+/// when it leaves.
+#[derive(Debug, Serialize)]
+pub struct Delays {
+    /// From when an emit was due to its delivery; none when the body holds no `"ts":{now}`.
+    pub latency_us: Option<Quantiles>,
+    /// From when an emit was due to its answer; in a stream, to the line for it.
+    pub answer_us: Option<Quantiles>,
+    /// How much later than due the latest one left; it is part of the other two.
+    pub late_us: f64,
+}
+
+impl Delays {
+    fn of(fleet: &Fleet, emitted: &Emitted) -> Self {
+        Self {
+            latency_us: fleet.tally.latency.quantiles(),
+            answer_us: emitted.answer.quantiles(),
+            late_us: micros(emitted.late),
+        }
+    }
 }
 
 impl Subject {

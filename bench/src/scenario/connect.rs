@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Reading, ScenarioError, Subject, micros};
+use super::{Cores, Reading, ScenarioError, Subject, micros};
 use crate::{
     fleet::{Fleet, OnRefusal},
     histogram::Quantiles,
@@ -48,10 +48,9 @@ pub struct Arrived {
     pub cpu_us_per_client: f64,
     /// The part of that in its own code.
     pub user_us_per_client: f64,
-    /// Cores that the server kept busy.
-    pub server_cores: f64,
-    /// Cores that this process kept busy; near 1 it may be the limit.
-    pub load_cores: f64,
+    /// How busy both sides were.
+    #[serde(flatten)]
+    pub cores: Cores,
     /// From a client's first try to connect until it was ready, in microseconds. A connection that
     /// the kernel dropped from a full backlog shows as a second or more, a retry by its wait.
     pub ready_us: Option<Quantiles>,
@@ -81,8 +80,7 @@ pub fn measure(subject: &Subject, config: ConnectConfig) -> Result<Arrived, Scen
         connections_per_second: gathered.ready as f64 / gathered.time.as_secs_f64(),
         cpu_us_per_client: spent.server_each(gathered.ready as u64),
         user_us_per_client: micros(spent.server.user) / gathered.ready as f64,
-        server_cores: spent.server_cores(),
-        load_cores: spent.load_cores(),
+        cores: spent.cores(),
         ready_us: fleet.tally.ready_after.quantiles(),
     })
 }

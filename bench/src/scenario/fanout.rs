@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{
-    Connected, EmitConfig, Reading, ScenarioError, Subject, micros,
+    Connected, Cores, Delays, EmitConfig, Reading, ScenarioError, Subject, micros,
     probes::{ProbeConfig, Probed, Probes},
     run, warm_up,
 };
@@ -62,17 +62,12 @@ pub struct Fanout {
     pub cpu_us_per_delivery: f64,
     /// The part of that in its own code.
     pub user_us_per_delivery: f64,
-    /// Cores that the server kept busy.
-    pub server_cores: f64,
-    /// Cores that this process kept busy; near 1 it may be the limit.
-    pub load_cores: f64,
-    /// From when the emit was due to delivery, in microseconds; none when the body holds no
-    /// `"ts":{now}`. Without a pace, an emit is due when it leaves.
-    pub latency_us: Option<Quantiles>,
-    /// From when the emit was due to its answer, in microseconds.
-    pub answer_us: Option<Quantiles>,
-    /// How much later than due the latest emit left, in microseconds; it is part of the latencies.
-    pub late_us: f64,
+    /// How busy both sides were.
+    #[serde(flatten)]
+    pub cores: Cores,
+    /// How long emits took.
+    #[serde(flatten)]
+    pub delays: Delays,
     /// What the probes showed, where there were any.
     pub probes: Option<Probed>,
     /// From a probe's event to its acknowledgement, in microseconds, where there were any.
@@ -112,11 +107,8 @@ pub fn measure(subject: &Subject, config: FanoutConfig) -> Result<Fanout, Scenar
         bytes_per_delivery: (fleet.tally.bytes - bytes) as f64 / deliveries as f64,
         cpu_us_per_delivery: spent.server_each(deliveries),
         user_us_per_delivery: micros(spent.server.user) / deliveries as f64,
-        server_cores: spent.server_cores(),
-        load_cores: spent.load_cores(),
-        latency_us: fleet.tally.latency.quantiles(),
-        answer_us: emitted.answer.quantiles(),
-        late_us: micros(emitted.late),
+        cores: spent.cores(),
+        delays: Delays::of(&fleet, &emitted),
         ack_us: probes.as_ref().and_then(|probed| probed.ack_us),
         probes,
         connect,

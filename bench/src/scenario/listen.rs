@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Connected, Reading, ScenarioError, Subject};
+use super::{Connected, Cores, Reading, ScenarioError, Subject};
 use crate::histogram::Quantiles;
 
 /// What the clients saw.
@@ -34,10 +34,9 @@ pub struct Listened {
     pub seconds: f64,
     /// Deliveries each second of that.
     pub deliveries_per_second: f64,
-    /// Cores that the server kept busy, for all its clients.
-    pub server_cores: f64,
-    /// Cores that this process kept busy; near 1 it may be the limit.
-    pub load_cores: f64,
+    /// How busy both sides were, the server with all its clients.
+    #[serde(flatten)]
+    pub cores: Cores,
     /// From when the emit was due to delivery, in microseconds, by the stamps of the other process.
     pub latency_us: Option<Quantiles>,
     /// What connecting cost.
@@ -65,8 +64,7 @@ pub fn measure(subject: &Subject, time: Duration) -> Result<Listened, ScenarioEr
         out_of_order: fleet.tally.faults.not_newer(),
         seconds: spent.seconds,
         deliveries_per_second: deliveries as f64 / spent.seconds,
-        server_cores: spent.server_cores(),
-        load_cores: spent.load_cores(),
+        cores: spent.cores(),
         latency_us: fleet.tally.latency.quantiles(),
         connect,
     })

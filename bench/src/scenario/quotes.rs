@@ -7,12 +7,14 @@ use std::{
 
 use serde::Serialize;
 
-use super::{Connected, EmitConfig, Reading, ScenarioError, Subject, burst, micros, run, warm_up};
+use super::{
+    Connected, Cores, Delays, EmitConfig, Reading, ScenarioError, Subject, burst, micros, run,
+    warm_up,
+};
 use crate::{
     client::Expect,
     emitter::{Burst, Emitted, Emitter, QuotePlan, Quotes},
     fleet::{Fleet, FleetError},
-    histogram::Quantiles,
 };
 
 /// Which quotes, and how much of them.
@@ -84,17 +86,12 @@ pub struct Quoted {
     pub cpu_us_per_delivery: f64,
     /// The part of that in its own code.
     pub user_us_per_delivery: f64,
-    /// Cores that the server kept busy.
-    pub server_cores: f64,
-    /// Cores that this process kept busy; near 1 it may be the limit.
-    pub load_cores: f64,
-    /// From when a quote's batch was due to its delivery, in microseconds; none when the body holds
-    /// no `"ts":{now}`. What conflation holds back is in it.
-    pub latency_us: Option<Quantiles>,
-    /// From when a batch was due to its answer, in microseconds.
-    pub answer_us: Option<Quantiles>,
-    /// How much later than due the latest batch left, in microseconds; it is part of the latencies.
-    pub late_us: f64,
+    /// How busy both sides were.
+    #[serde(flatten)]
+    pub cores: Cores,
+    /// How long quotes took; what conflation holds back is in it.
+    #[serde(flatten)]
+    pub delays: Delays,
     /// What connecting and subscribing cost.
     pub connect: Connected,
 }
@@ -164,11 +161,8 @@ pub fn measure(subject: &Subject, config: QuotesConfig) -> Result<Quoted, Scenar
         cpu_us_per_quote: spent.server_each(emitted.count),
         cpu_us_per_delivery: spent.server_each(deliveries),
         user_us_per_delivery: micros(spent.server.user) / deliveries as f64,
-        server_cores: spent.server_cores(),
-        load_cores: spent.load_cores(),
-        latency_us: fleet.tally.latency.quantiles(),
-        answer_us: emitted.answer.quantiles(),
-        late_us: micros(emitted.late),
+        cores: spent.cores(),
+        delays: Delays::of(&fleet, &emitted),
         connect,
     })
 }

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
+
 use crate::process::{ProcessError, Usage};
 
 /// CPU time of both sides at one moment.
@@ -18,6 +20,15 @@ pub(super) struct Spent {
     pub(super) seconds: f64,
     pub(super) server: Usage,
     pub(super) load: Usage,
+}
+
+/// How busy both sides were.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Cores {
+    /// Cores that the server kept busy.
+    pub server_cores: f64,
+    /// Cores that this process kept busy; near 1 in any of its threads it may be the limit.
+    pub load_cores: f64,
 }
 
 impl Reading {
@@ -50,14 +61,13 @@ impl Reading {
 }
 
 impl Spent {
-    /// Cores that the server kept busy.
-    pub(super) fn server_cores(&self) -> f64 {
-        self.server.total().as_secs_f64() / self.seconds
-    }
-
-    /// Cores that this process kept busy.
-    pub(super) fn load_cores(&self) -> f64 {
-        self.load.total().as_secs_f64() / self.seconds
+    /// How busy both sides were.
+    pub(super) fn cores(&self) -> Cores {
+        let busy = |usage: Usage| usage.total().as_secs_f64() / self.seconds;
+        Cores {
+            server_cores: busy(self.server),
+            load_cores: busy(self.load),
+        }
     }
 
     /// The server's CPU time in microseconds for each of `count`.

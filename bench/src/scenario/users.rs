@@ -2,12 +2,13 @@
 
 use serde::Serialize;
 
-use super::{Connected, EmitConfig, Reading, ScenarioError, Subject, micros, run, warm_up};
+use super::{
+    Connected, Cores, Delays, EmitConfig, Reading, ScenarioError, Subject, micros, run, warm_up,
+};
 use crate::{
     client::Expect,
     emitter::{Burst, UserPlan, Users},
     fleet::Fleet,
-    histogram::Quantiles,
 };
 
 /// Which emits, and how much of them.
@@ -66,18 +67,12 @@ pub struct Served {
     pub user_us_per_emit: f64,
     /// Emits for each second of the server's CPU time.
     pub emits_per_server_cpu_second: f64,
-    /// Cores that the server kept busy.
-    pub server_cores: f64,
-    /// Cores that this process kept busy; near 1 in any of its two threads it may be the limit.
-    pub load_cores: f64,
-    /// From when an emit's batch was due to its delivery, in microseconds; none when the body holds
-    /// no `"ts":{now}`. Without a pace, it is due when it leaves.
-    pub latency_us: Option<Quantiles>,
-    /// From when an emit's batch was due to its answer, in microseconds; in a stream, to the line
-    /// for each emit.
-    pub answer_us: Option<Quantiles>,
-    /// How much later than due the latest batch left, in microseconds; it is part of the latencies.
-    pub late_us: f64,
+    /// How busy both sides were.
+    #[serde(flatten)]
+    pub cores: Cores,
+    /// How long emits took.
+    #[serde(flatten)]
+    pub delays: Delays,
     /// What connecting cost.
     pub connect: Connected,
 }
@@ -117,11 +112,8 @@ pub fn measure(subject: &Subject, config: UsersConfig) -> Result<Served, Scenari
         user_us_per_emit: micros(spent.server.user) / emitted.count as f64,
         emits_per_server_cpu_second: emitted.count as f64
             / spent.server.total().as_secs_f64().max(f64::MIN_POSITIVE),
-        server_cores: spent.server_cores(),
-        load_cores: spent.load_cores(),
-        latency_us: fleet.tally.latency.quantiles(),
-        answer_us: emitted.answer.quantiles(),
-        late_us: micros(emitted.late),
+        cores: spent.cores(),
+        delays: Delays::of(&fleet, &emitted),
         connect,
     })
 }

@@ -71,7 +71,7 @@ fn a_sound_server_is_exact() {
         (report.emits, report.deliveries),
         (EMITS, EMITS * CLIENTS as u64)
     );
-    let latency = report.latency_us.unwrap();
+    let latency = report.delays.latency_us.unwrap();
     assert!(latency.p50 > 0.0 && latency.max < 5e6, "{latency:?}");
     assert!(report.seconds >= 0.018, "ten emits 2 ms apart: {report:?}");
     assert!(report.probes.is_none());

@@ -84,7 +84,7 @@ fn a_sound_server_is_exact() {
         (even / 2..even * 2).contains(&report.deliveries),
         "{report:?}"
     );
-    assert!(report.latency_us.unwrap().p50 > 0.0);
+    assert!(report.delays.latency_us.unwrap().p50 > 0.0);
 }
 
 #[test]

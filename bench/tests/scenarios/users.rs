@@ -79,8 +79,8 @@ fn a_sound_server_is_valid_by_any_mode_and_pace() {
             assert!(report.valid, "{report:?}");
             assert_eq!(report.emits, BATCHES * BATCH);
             assert_eq!(report.deliveries, report.emits);
-            assert!(report.latency_us.unwrap().p50 > 0.0);
-            assert!(report.answer_us.unwrap().p50 > 0.0);
+            assert!(report.delays.latency_us.unwrap().p50 > 0.0);
+            assert!(report.delays.answer_us.unwrap().p50 > 0.0);
         }
     }
 }
