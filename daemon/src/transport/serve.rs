@@ -2,8 +2,8 @@
 //! first request asks for a WebSocket never gets as far as hyper, unless it is refused.
 
 use std::{
-    cell::Cell, convert::Infallible, net::SocketAddr, rc::Rc, sync::atomic::Ordering::Relaxed,
-    time::Duration,
+    cell::Cell, convert::Infallible, net::SocketAddr, pin::pin, rc::Rc,
+    sync::atomic::Ordering::Relaxed, time::Duration,
 };
 
 use bytes::Bytes;
@@ -15,7 +15,10 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpStream;
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout, timeout_at},
+};
 use tokio_rustls::TlsAcceptor;
 
 use super::{
@@ -28,8 +31,7 @@ use crate::{http::public, shard::thread::Shard};
 /// How long a peer may take for the TLS handshake.
 const TLS_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a peer may take for its first bytes, and how long hyper then waits for the head of a
-/// request.
+/// How long a peer may take for the head of a request: of the first one from when bytes can come.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Where a request came from, before any header is believed.
@@ -88,10 +90,10 @@ async fn plain(shard: &Rc<Shard>, mut stream: TcpStream, address: SocketAddr) {
         address,
         secure: false,
     };
+    let head_by = Instant::now() + HEADER_TIMEOUT;
     let limit = shard.node.settings.header;
     let first = shard.read_once(&mut stream, |bytes| First::of(bytes, limit));
-    let first = tokio::time::timeout(HEADER_TIMEOUT, first).await;
-    let Ok(Some(First { bytes, websocket })) = first else {
+    let Ok(Some(First { bytes, websocket })) = timeout_at(head_by, first).await else {
         return;
     };
     let mut refusal = None;
@@ -118,7 +120,7 @@ async fn plain(shard: &Rc<Shard>, mut stream: TcpStream, address: SocketAddr) {
         refusal = Some(answer);
     }
     let io = TokioIo::new(Ahead { bytes, stream });
-    Box::pin(serve(shard, io, peer, refusal)).await;
+    Box::pin(serve(shard, io, peer, head_by, refusal)).await;
 }
 
 async fn encrypted(
@@ -127,23 +129,31 @@ async fn encrypted(
     stream: TcpStream,
     address: SocketAddr,
 ) {
-    let handshake = tokio::time::timeout(TLS_TIMEOUT, acceptor.accept(stream));
+    let handshake = timeout(TLS_TIMEOUT, acceptor.accept(stream));
     if let Ok(Ok(stream)) = handshake.await {
         let peer = Peer {
             address,
             secure: true,
         };
-        serve(shard, TokioIo::new(stream), peer, None).await;
+        let head_by = Instant::now() + HEADER_TIMEOUT;
+        serve(shard, TokioIo::new(stream), peer, head_by, None).await;
     }
 }
 
-/// Lets hyper serve. `first` is the answer to the first request, where that is decided already.
-async fn serve<I>(shard: &Rc<Shard>, io: I, peer: Peer, first: Option<Response<Full<Bytes>>>)
-where
+/// Lets hyper serve, if the head of a request has come by `head_by`. `first` is the answer to the
+/// first request, where that is decided already.
+async fn serve<I>(
+    shard: &Rc<Shard>,
+    io: I,
+    peer: Peer,
+    head_by: Instant,
+    first: Option<Response<Full<Bytes>>>,
+) where
     I: Read + Write + Unpin + Send + 'static,
 {
-    let first = Cell::new(first);
+    let (first, asked) = (Cell::new(first), Cell::new(false));
     let service = service_fn(|request| {
+        asked.set(true);
         let (shard, first) = (shard.clone(), first.take());
         async move {
             let _answering = Answering::new(&shard);
@@ -153,13 +163,18 @@ where
             })
         }
     });
-    // A connection that breaks concerns nobody but its client, which sees it.
-    let _ = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .max_buf_size(shard.node.settings.header.max(8192))
-        .half_close(false)
-        .serve_connection(io, service)
-        .with_upgrades()
-        .await;
+    let mut serving = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_TIMEOUT)
+            .max_buf_size(shard.node.settings.header.max(8192))
+            .half_close(false)
+            .serve_connection(io, service)
+            .with_upgrades()
+    );
+    // Hyper's own limit begins when hyper does, which is after the first bytes. A connection that
+    // breaks concerns nobody but its client, which sees it.
+    if timeout_at(head_by, &mut serving).await.is_err() && asked.get() {
+        let _ = serving.await;
+    }
 }
