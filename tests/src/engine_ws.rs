@@ -113,6 +113,17 @@ impl EngineWs {
         let _ = self.stream.send(Message::binary(message)).await;
     }
 
+    /// Sends a WebSocket ping, which is none of Engine.IO's, and waits for its pong; what comes
+    /// before that is dropped.
+    pub async fn ping(&mut self) {
+        let _ = self.stream.send(Message::Ping(Bytes::new())).await;
+        let pong =
+            async { while !matches!(self.stream.next().await, Some(Ok(Message::Pong(_)))) {} };
+        timeout(PATIENCE, pong)
+            .await
+            .unwrap_or_else(|_| panic!("no pong came within {PATIENCE:?}"));
+    }
+
     /// What comes next, within the usual deadline.
     pub async fn recv(&mut self) -> Incoming {
         timeout(PATIENCE, self.next())
