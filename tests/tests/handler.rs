@@ -1,11 +1,14 @@
-//! The daemon as a library with a handler of one's own, and what one that panics costs.
+//! The daemon as a library with a handler of one's own: what one that panics costs, and how what it
+//! leaves to the control plane waits.
 
-use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use http_body_util::Full;
 use hyper::Response;
 use serde_json::json;
+use tempfile::TempDir;
 use tidings::app::handler::{
     Admission, BoxFuture, ClientEvent, ConnectRequest, Effect, Handler, NamespaceRules, Refusal,
     SocketContext,
@@ -16,11 +19,22 @@ use tidings::gateway::{self, Application, Extras, Gateway};
 use tidings::http::public::{PublicRequest, Routes};
 use tidings::node::Node;
 use tidings_tests::sio::Connector;
+use tidings_tests::{EngineWs, SioClient};
+use tokio::sync::watch;
 
-/// Echoes, unless it is told to panic.
-struct Fragile;
+/// More than the control plane has under way and in its queue.
+const FLOOD: usize = 6000;
 
-impl Handler for Fragile {
+/// Echoes, unless an event's name tells it to panic, or to answer later.
+#[derive(Default)]
+struct Obedient {
+    /// How long it takes to let a client in.
+    admission: Duration,
+    /// True when it is time for the answers that are to come later.
+    time: watch::Sender<bool>,
+}
+
+impl Handler for Obedient {
     fn namespace(&self, name: &str) -> Option<NamespaceRules> {
         (name == "/").then_some(NamespaceRules { recoverable: false })
     }
@@ -30,7 +44,11 @@ impl Handler for Fragile {
     }
 
     fn connect(&self, _request: ConnectRequest) -> BoxFuture<Result<Admission, Refusal>> {
-        Box::pin(async { Ok(Admission::default()) })
+        let time = self.admission;
+        Box::pin(async move {
+            tokio::time::sleep(time).await;
+            Ok(Admission::default())
+        })
     }
 
     fn event(&self, context: &mut SocketContext<'_>, event: ClientEvent<'_>) {
@@ -41,13 +59,22 @@ impl Handler for Fragile {
             .iter()
             .map(|arg| (*arg).to_owned())
             .collect();
-        if let Some(id) = event.ack {
-            context.ask(Effect::Ack {
-                id,
-                args,
-                attachments: Vec::new(),
-            });
+        let Some(id) = event.ack else {
+            return;
+        };
+        let answer = Effect::Ack {
+            id,
+            args,
+            attachments: Vec::new(),
+        };
+        if event.event.name != "later" {
+            return context.ask(answer);
         }
+        let mut time = self.time.subscribe();
+        context.ask(Effect::Later(Box::pin(async move {
+            let _ = time.wait_for(|is_now| *is_now).await;
+            vec![answer]
+        })));
     }
 }
 
@@ -68,45 +95,148 @@ impl Routes for Nothing {
     }
 }
 
-async fn fragile(folder: &std::path::Path) -> (Gateway, SocketAddr) {
-    let mut config = Config::default();
-    config.node.data_dir = folder.to_owned();
-    config.node.shards = 1;
-    let application = async |_| {
-        Ok(Application {
-            handler: Arc::new(Fragile),
-            routes: Arc::new(Nothing),
-        })
-    };
-    let gateway = gateway::build(&config, Extras::default(), application).await;
-    let gateway = gateway.expect("a node can be built in an empty folder");
-    let listener = gateway::bind("test", "127.0.0.1:0".parse().expect("an address")).await;
-    let listener = listener.expect("the system has a port");
-    let address = listener
-        .local_addr()
-        .expect("a bound listener has an address");
-    gateway.accept(listener).expect("a thread can be started");
-    gateway.ready();
-    (gateway, address)
+/// A node that obeys.
+struct Served {
+    handler: Arc<Obedient>,
+    gateway: Gateway,
+    address: String,
+    /// Goes after the node that uses it.
+    _folder: TempDir,
+}
+
+impl Served {
+    async fn new(handler: Obedient, configure: impl FnOnce(&mut Config)) -> Served {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let mut config = Config::default();
+        config.node.data_dir = folder.path().to_owned();
+        config.node.shards = 1;
+        config.limits.connections_per_minute_per_ip = 0;
+        configure(&mut config);
+        let handler = Arc::new(handler);
+        let application = async |_| {
+            Ok(Application {
+                handler: handler.clone(),
+                routes: Arc::new(Nothing),
+            })
+        };
+        let gateway = gateway::build(&config, Extras::default(), application).await;
+        let gateway = gateway.expect("a node can be built in an empty folder");
+        let listener = gateway::bind("test", "127.0.0.1:0".parse().expect("an address")).await;
+        let listener = listener.expect("the system has a port");
+        let address = listener
+            .local_addr()
+            .expect("a bound listener has an address");
+        gateway.accept(listener).expect("a thread can be started");
+        gateway.ready();
+        Served {
+            handler,
+            gateway,
+            address: address.to_string(),
+            _folder: folder,
+        }
+    }
+
+    async fn connect(&self) -> SioClient {
+        let connected = Connector::to(&self.address).connect().await;
+        connected.unwrap_or_else(|failure| panic!("it connects: {failure:?}"))
+    }
+
+    /// A connection, and the place that its id begins with: node and shard.
+    async fn open(&self) -> (EngineWs, String) {
+        let (client, handshake) = EngineWs::open(&self.address, "/socket.io/").await;
+        let id = handshake["sid"].as_str().expect("an id");
+        (client, id[..4].to_owned())
+    }
+
+    /// The same, joined.
+    async fn joined(&self) -> (EngineWs, String) {
+        let (mut client, place) = self.open().await;
+        client.send("40").await;
+        assert!(client.text_past_pings().await.starts_with("40{"));
+        (client, place)
+    }
+
+    async fn end(self) {
+        assert!(self.gateway.drain().await.is_clean());
+    }
+
+    fn is_time(&self, is_now: bool) {
+        self.handler.time.send_replace(is_now);
+    }
+}
+
+/// Asks for answers that are to come later; returns when the shard has taken in all of it.
+async fn ask_later(client: &mut EngineWs, ids: Range<usize>) {
+    for id in ids {
+        client.send(format!("42{id}[\"later\"]")).await;
+    }
+    client.send("420[\"echo\"]").await;
+    assert_eq!(client.text_past_pings().await, "430[]");
+}
+
+/// Waits for these answers, in any order.
+async fn answered(client: &mut EngineWs, ids: Range<usize>) {
+    let mut wanted: std::collections::HashSet<_> = ids.map(|id| format!("43{id}[]")).collect();
+    while !wanted.is_empty() {
+        let answer = client.text_past_pings().await;
+        assert!(wanted.remove(&answer), "nobody waits for {answer}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn that_panics_costs_its_own_connection_only() {
-    let folder = tempfile::tempdir().expect("a temporary folder can be made");
-    let (gateway, address) = fragile(folder.path()).await;
-    let connect = async || {
-        let connected = Connector::to(&address.to_string()).connect().await;
-        connected.unwrap_or_else(|failure| panic!("it connects: {failure:?}"))
-    };
-    let (mut bystander, mut victim) = (connect().await, connect().await);
+    let served = Served::new(Obedient::default(), |_| {}).await;
+    let (mut bystander, mut victim) = (served.connect().await, served.connect().await);
     victim.emit("panic", json!([])).await;
     victim.end().await;
     assert_eq!(
         bystander.ask("echo", json!("still here")).await,
         "still here"
     );
-    let mut next = connect().await;
+    let mut next = served.connect().await;
     assert_eq!(next.ask("echo", json!("new")).await, "new");
     drop((bystander, next));
-    assert!(gateway.drain().await.is_clean());
+    served.end().await;
+}
+
+/// The time to connect is the client's only until it has asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn may_take_longer_to_admit_than_a_client_to_ask() {
+    let slow = Obedient {
+        admission: Duration::from_millis(900),
+        ..Obedient::default()
+    };
+    let connect_timeout = Duration::from_millis(300);
+    let served = Served::new(slow, |config| config.auth.connect_timeout = connect_timeout).await;
+    let (mut silent, _) = served.open().await;
+    let (mut client, closed) = tokio::join!(served.connect(), silent.closed());
+    assert_eq!(closed, Some((1008, "connect_timeout".to_owned())));
+    assert_eq!(client.ask("echo", json!("in")).await, "in");
+    served.end().await;
+}
+
+/// A shard asks again by itself whether the control plane has room.
+#[tokio::test(flavor = "multi_thread")]
+async fn whose_work_waits_behind_that_of_another_shard_does_it() {
+    let served = Served::new(Obedient::default(), |config| config.node.shards = 2).await;
+    let (mut flooding, one) = served.joined().await;
+    let (mut waiting, other) = served.joined().await;
+    assert_ne!(one, other, "they are on two shards");
+    let mut late = Duration::ZERO;
+    for _ in 0..5 {
+        served.is_time(false);
+        ask_later(&mut flooding, 1..FLOOD).await;
+        ask_later(&mut waiting, 1..2).await;
+        served.is_time(true);
+        answered(&mut flooding, 1..FLOOD).await;
+        let begun = Instant::now();
+        answered(&mut waiting, 1..2).await;
+        late += begun.elapsed();
+    }
+    // The chores of once a second would find it, too.
+    assert!(
+        late < Duration::from_millis(500),
+        "{late:?} behind all others"
+    );
+    served.end().await;
 }
