@@ -2,7 +2,7 @@
 //! leaves to the control plane waits.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use http_body_util::Full;
@@ -19,7 +19,7 @@ use tidings::gateway::{self, Application, Extras, Gateway};
 use tidings::http::public::{PublicRequest, Routes};
 use tidings::node::Node;
 use tidings_tests::sio::Connector;
-use tidings_tests::{EngineWs, SioClient};
+use tidings_tests::{EngineWs, SioClient, eventually};
 use tokio::sync::watch;
 
 /// More than the control plane has under way and in its queue.
@@ -30,8 +30,17 @@ const FLOOD: usize = 6000;
 struct Obedient {
     /// How long it takes to let a client in.
     admission: Duration,
+    /// The CONNECT payloads that it was asked about.
+    asked: Mutex<Vec<String>>,
     /// True when it is time for the answers that are to come later.
     time: watch::Sender<bool>,
+}
+
+impl Obedient {
+    fn asked(&self) -> Vec<String> {
+        let asked = self.asked.lock().expect("nobody panics with it");
+        asked.clone()
+    }
 }
 
 impl Handler for Obedient {
@@ -43,7 +52,10 @@ impl Handler for Obedient {
         RoomClass::Live
     }
 
-    fn connect(&self, _request: ConnectRequest) -> BoxFuture<Result<Admission, Refusal>> {
+    fn connect(&self, request: ConnectRequest) -> BoxFuture<Result<Admission, Refusal>> {
+        let auth = request.auth.map(|auth| auth.get().to_owned());
+        let mut asked = self.asked.lock().expect("nobody panics with it");
+        asked.push(auth.unwrap_or_default());
         let time = self.admission;
         Box::pin(async move {
             tokio::time::sleep(time).await;
@@ -148,10 +160,10 @@ impl Served {
         (client, id[..4].to_owned())
     }
 
-    /// The same, joined.
-    async fn joined(&self) -> (EngineWs, String) {
+    /// The same, joined under a name.
+    async fn joined(&self, name: &str) -> (EngineWs, String) {
         let (mut client, place) = self.open().await;
-        client.send("40").await;
+        client.send(format!("40{{\"name\":\"{name}\"}}")).await;
         assert!(client.text_past_pings().await.starts_with("40{"));
         (client, place)
     }
@@ -219,8 +231,8 @@ async fn may_take_longer_to_admit_than_a_client_to_ask() {
 #[tokio::test(flavor = "multi_thread")]
 async fn whose_work_waits_behind_that_of_another_shard_does_it() {
     let served = Served::new(Obedient::default(), |config| config.node.shards = 2).await;
-    let (mut flooding, one) = served.joined().await;
-    let (mut waiting, other) = served.joined().await;
+    let (mut flooding, one) = served.joined("flooding").await;
+    let (mut waiting, other) = served.joined("waiting").await;
     assert_ne!(one, other, "they are on two shards");
     let mut late = Duration::ZERO;
     for _ in 0..5 {
@@ -239,4 +251,31 @@ async fn whose_work_waits_behind_that_of_another_shard_does_it() {
         "{late:?} behind all others"
     );
     served.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn is_not_asked_about_who_has_gone() {
+    let served = Served::new(Obedient::default(), |_| {}).await;
+    let (mut flooding, _) = served.joined("flooding").await;
+    ask_later(&mut flooding, 1..FLOOD).await;
+    let (mut gone, _) = served.open().await;
+    gone.send("40{\"name\":\"gone\"}").await;
+    gone.ping().await;
+    gone.cut();
+    eventually("it has gone", async || {
+        served.gateway.node().connections() == 1
+    })
+    .await;
+    let (mut patient, _) = served.open().await;
+    patient.send("40{\"name\":\"patient\"}").await;
+    patient.ping().await;
+    served.is_time(true);
+    assert!(patient.text_past_pings().await.starts_with("40{"));
+    let handler = served.handler.clone();
+    // All that was left to the control plane is done then.
+    served.end().await;
+    assert_eq!(
+        handler.asked(),
+        ["{\"name\":\"flooding\"}", "{\"name\":\"patient\"}"]
+    );
 }

@@ -174,3 +174,10 @@ impl Load {
 
 /// Work that a shard leaves to the control plane.
 pub(crate) type Job = BoxFuture<()>;
+
+/// Work that the control plane has no room for yet.
+pub(super) struct Waiting {
+    pub(super) work: Job,
+    /// The connection without which it is for nothing.
+    pub(super) only_for: Option<ConnectionKey>,
+}

@@ -98,7 +98,7 @@ impl State {
             };
             let _ = mailbox.send(admitted).await;
         };
-        if !self.job(Box::pin(work)) {
+        if !self.job(Box::pin(work), Some(key)) {
             self.close(key, Reason::Unavailable);
         }
     }
@@ -291,6 +291,11 @@ impl State {
         record: (Arc<str>, u64),
         work: impl Future<Output = Stored> + Send + 'static,
     ) {
+        // Until its CONNECT is answered a client was promised nothing; its record as it was is left
+        // to wait for it by whoever ends the socket.
+        let is_coming = self
+            .socket(socket)
+            .is_some_and(|socket| socket.held.is_some());
         let mailbox = self.node.hub.shards[self.index].mailbox.clone();
         let answered = async move {
             let stored = work.await;
@@ -301,7 +306,7 @@ impl State {
             };
             let _ = mailbox.send(kept).await;
         };
-        if !self.job(Box::pin(answered)) {
+        if !self.job(Box::pin(answered), is_coming.then_some(connection)) {
             self.close(connection, Reason::Unavailable);
         }
     }

@@ -1,9 +1,9 @@
 //! Carrying out what a handler asked for.
 
 use super::{
-    command::{Command, Job, SocketKey},
+    command::{Command, ConnectionKey, Job, SocketKey, Waiting},
     outbox::Keep,
-    state::State,
+    state::{State, connection_of},
 };
 use crate::{
     app::handler::{BoxFuture, Effect},
@@ -94,22 +94,25 @@ impl State {
 
     fn later(&mut self, socket: SocketKey, work: BoxFuture<Vec<Effect>>) {
         let mailbox = self.node.hub.shards[self.index].mailbox.clone();
-        self.job(Box::pin(async move {
+        let work = async move {
             let effects = work.await;
             let _ = mailbox.send(Command::Effects { socket, effects }).await;
-        }));
+        };
+        // What a client asked for is done though it did not wait for the answer.
+        self.job(Box::pin(work), None);
     }
 
     /// Leaves work to the control plane; false if more waits already than it could take soon. What
-    /// it cannot take at once waits here: an avalanche of clients comes in one turn.
-    pub(super) fn job(&mut self, work: Job) -> bool {
+    /// it cannot take at once waits here: an avalanche of clients comes in one turn. Work that is
+    /// `only_for` a connection is dropped if that ends before.
+    pub(super) fn job(&mut self, work: Job, only_for: Option<ConnectionKey>) -> bool {
         /// Jobs of one shard that may wait for room, for each a client waits.
         const BACKLOG: usize = 64 << 10;
         if self.backlog.len() >= BACKLOG {
             tracing::warn!("the control plane is overloaded; a client's request was dropped");
             return false;
         }
-        self.backlog.push_back(work);
+        self.backlog.push_back(Waiting { work, only_for });
         self.hand_over_jobs();
         if !self.backlog.is_empty() {
             self.wake.notify_one();
@@ -119,10 +122,15 @@ impl State {
 
     /// Gives the control plane as many of the waiting jobs as it has room for.
     pub(super) fn hand_over_jobs(&mut self) {
-        while let Ok(permit) = self.node.jobs.try_reserve() {
-            match self.backlog.pop_front() {
-                Some(work) => permit.send(work),
-                None => return,
+        while let Some(next) = self.backlog.pop_front() {
+            let connections = &mut self.connections;
+            let is_gone = |key| connection_of(connections, key).is_none();
+            if next.only_for.is_some_and(is_gone) {
+                continue;
+            }
+            match self.node.jobs.try_reserve() {
+                Ok(permit) => permit.send(next.work),
+                Err(_) => return self.backlog.push_front(next),
             }
         }
     }

@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
 use super::{
-    command::{ConnectionKey, Job, Load, SocketKey, Tally},
+    command::{ConnectionKey, Load, SocketKey, Tally, Waiting},
     conflate::Conflations,
     machine::{Action, Machine, Reason, Transport},
     outbox::{Keep, Outbox, Pushed},
@@ -184,7 +184,7 @@ pub(crate) struct State {
     /// The sockets of the emit being delivered; kept for its capacity.
     pub(super) targets: Vec<SocketIndex>,
     /// Work that the control plane has no room for yet.
-    pub(super) backlog: VecDeque<Job>,
+    pub(super) backlog: VecDeque<Waiting>,
     /// What WebSockets are read with.
     pub(super) readers: Readers,
     /// Emits of this turn that may be joined with the next one.
