@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use tidings_tests::{Node, PATIENCE, RunningNode};
+use serde_json::json;
+use tidings_tests::{EnginePolling, Node, PATIENCE, RunningNode};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -16,11 +17,16 @@ const UPGRADE: &str = "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHos
 
 async fn open() -> (RunningNode, TcpStream) {
     let node = Node::new().config("auth.mode", "none").start().await;
+    let stream = connect(&node).await;
+    (node, stream)
+}
+
+async fn connect(node: &RunningNode) -> TcpStream {
     let stream = TcpStream::connect(node.public()).await.expect("it listens");
     stream
         .set_nodelay(true)
         .expect("a socket takes its options");
-    (node, stream)
+    stream
 }
 
 /// Reads until all of these have come, in this order.
@@ -109,4 +115,39 @@ async fn is_refused_as_any_other_and_the_connection_goes_on() {
         .expect("it reads");
     expect(&mut stream, &["HTTP/1.1 101 ", "\r\n\r\n", "0{\"sid\":"]).await;
     drop(node);
+}
+
+/// A stream goes to the shard that has the fewest, and so not to that of the session it is for.
+#[tokio::test]
+async fn may_be_for_a_session_on_another_shard() {
+    let node = Node::new()
+        .config("auth.mode", "none")
+        .config("node.shards", 2)
+        .start()
+        .await;
+    let (first, mut one) = moved_to_websocket(&node).await;
+    let (second, mut other) = moved_to_websocket(&node).await;
+    // An id begins with its place: node and shard.
+    assert_ne!(first.sid()[..4], second.sid()[..4], "both ways were tried");
+    node.emit(json!({"broadcast": true, "event": "e"})).await;
+    for stream in [&mut one, &mut other] {
+        expect(stream, &["42[\"e\""]).await;
+    }
+}
+
+/// A session that began by polling, and the WebSocket that it has now.
+async fn moved_to_websocket(node: &RunningNode) -> (EnginePolling, TcpStream) {
+    let (session, _) = EnginePolling::open(node.public(), "/socket.io/").await;
+    let mut stream = connect(node).await;
+    let named = format!("transport=websocket&sid={}", session.sid());
+    let request = UPGRADE.replace("transport=websocket", &named);
+    let mut bytes = format!("{request}\r\n").into_bytes();
+    bytes.extend(frame("2probe"));
+    stream.write_all(&bytes).await.expect("it reads");
+    expect(&mut stream, &["HTTP/1.1 101 ", "\r\n\r\n", "3probe"]).await;
+    assert_eq!(session.poll().await, ["6"], "the client can let polling go");
+    let packets = [frame("5"), frame("40")].concat();
+    stream.write_all(&packets).await.expect("it reads");
+    expect(&mut stream, &["40{\"sid\":"]).await;
+    (session, stream)
 }
