@@ -1,0 +1,166 @@
+//! What gossip says of the others, for the core; and what it tells of this node.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use chitchat::{
+    ChitchatConfig, ChitchatHandle, ChitchatId, FailureDetectorConfig, NodeState, spawn_chitchat,
+};
+
+use crate::{
+    StartError,
+    gossip::Links,
+    net::Core,
+    proto::{Gossiped, Lifecycle, Mark},
+};
+
+/// How often a node gossips. With the threshold below, the death of a node is noticed within 2 s.
+const INTERVAL: Duration = Duration::from_millis(250);
+/// How unlikely a silence must be before a node counts as dead (phi accrual).
+const PHI: f64 = 8.0;
+/// How often gossip's view is looked at.
+const LOOK: Duration = Duration::from_millis(100);
+/// How long the dead are remembered.
+const REMEMBER: Duration = Duration::from_secs(600);
+
+const STATE: &str = "state";
+const VERSION: &str = "version";
+const INTEREST: &str = "interest";
+const LOAD: &str = "load";
+
+/// What gossip tells of this node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Own {
+    pub(crate) lifecycle: Lifecycle,
+    pub(crate) mark: Option<Mark>,
+    /// Connections of clients.
+    pub(crate) load: usize,
+}
+
+impl Default for Own {
+    fn default() -> Self {
+        Self {
+            lifecycle: Lifecycle::Joining,
+            mark: None,
+            load: 0,
+        }
+    }
+}
+
+/// What gossip tells of a peer beyond what the core needs.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Told {
+    pub(crate) version: String,
+    pub(crate) load: usize,
+}
+
+/// Starts to gossip.
+pub(crate) async fn start(core: &Arc<Core>, links: Links) -> Result<ChitchatHandle, StartError> {
+    let config = &core.config;
+    let id = ChitchatId::new(&*config.node, config.generation, config.advertise);
+    let config = ChitchatConfig {
+        chitchat_id: id,
+        cluster_id: config.cluster.clone(),
+        gossip_interval: INTERVAL,
+        listen_addr: config.listen,
+        seed_nodes: config.seeds.clone(),
+        failure_detector_config: FailureDetectorConfig {
+            phi_threshold: PHI,
+            dead_node_grace_period: REMEMBER,
+            ..FailureDetectorConfig::default()
+        },
+        marked_for_deletion_grace_period: REMEMBER,
+        catchup_callback: None,
+        extra_liveness_predicate: None,
+    };
+    let keys = vec![(VERSION.to_owned(), core.config.version.clone())];
+    spawn_chitchat(config, keys, &links)
+        .await
+        .map_err(|error| StartError::Gossip(error.to_string()))
+}
+
+/// Looks at gossip's view and tells it of changes, until the cluster stops.
+pub(crate) async fn run(core: Arc<Core>, gossip: Arc<ChitchatHandle>) {
+    let mut look = tokio::time::interval(LOOK);
+    let mut own = core.own.subscribe();
+    own.mark_changed();
+    let mut last = Vec::new();
+    loop {
+        // All are cancel-safe: what is not noticed now is noticed at the next turn.
+        tokio::select! {
+            _ = look.tick() => {
+                let seen = gossip.with_chitchat(|chitchat| {
+                    let live: HashSet<ChitchatId> = chitchat.live_nodes().cloned().collect();
+                    let own = chitchat.self_chitchat_id();
+                    let others = chitchat.node_states().iter().filter(|(id, _)| *id != own);
+                    others
+                        .map(|(id, state)| seen(id, state, live.contains(id)))
+                        .collect::<Vec<_>>()
+                });
+                let seen = seen.await;
+                if seen != last {
+                    last.clone_from(&seen);
+                    let random = crate::net::random();
+                    core.decide(|node, now| node.gossip(seen, now, random));
+                }
+            }
+            changed = own.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                let now = own.borrow_and_update().clone();
+                gossip.with_chitchat(|chitchat| tell(chitchat.self_node_state(), &now)).await;
+            }
+            () = core.stop.cancelled() => return,
+        }
+    }
+}
+
+/// What gossip has of a peer, by its name.
+pub(crate) async fn told(gossip: &ChitchatHandle) -> Vec<(Arc<str>, u64, Told)> {
+    let look = |id: &ChitchatId, state: &NodeState| {
+        let told = Told {
+            version: state.get(VERSION).unwrap_or_default().to_owned(),
+            load: state
+                .get(LOAD)
+                .and_then(|load| load.parse().ok())
+                .unwrap_or_default(),
+        };
+        (id.node_id.clone(), id.generation_id, told)
+    };
+    let all = gossip.with_chitchat(|chitchat| {
+        let states = chitchat.node_states().iter();
+        states.map(|(id, state)| look(id, state)).collect()
+    });
+    all.await
+}
+
+fn tell(state: &mut NodeState, own: &Own) {
+    // Setting a key to what it has changes nothing.
+    state.set(STATE, own.lifecycle.name());
+    if let Some(mark) = own.mark {
+        state.set(INTEREST, format!("{}:{:016x}", mark.seq, mark.digest));
+    }
+    state.set(LOAD, own.load);
+}
+
+fn seen(id: &ChitchatId, state: &NodeState, alive: bool) -> Gossiped {
+    Gossiped {
+        name: id.node_id.clone(),
+        generation: id.generation_id,
+        address: id.gossip_advertise_addr,
+        lifecycle: state
+            .get(STATE)
+            .and_then(Lifecycle::from_name)
+            .unwrap_or(Lifecycle::Joining),
+        alive,
+        interest: state.get(INTEREST).and_then(mark),
+    }
+}
+
+fn mark(text: &str) -> Option<Mark> {
+    let (seq, digest) = text.split_once(':')?;
+    Some(Mark {
+        seq: seq.parse().ok()?,
+        digest: u64::from_str_radix(digest, 16).ok()?,
+    })
+}

@@ -1,0 +1,159 @@
+//! A link to a peer. Everything that this node has to say to it goes out here: control frames,
+//! forwards, gossip, questions; each on streams of its own, so that none waits for another.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use bytes::Bytes;
+use quinn::{Connection, SendStream};
+use tokio::sync::{Notify, mpsc};
+
+use super::{
+    Core, Link,
+    lane::Lane,
+    stream::{CONTROL, Carried, FORWARDS, GOSSIP, MAX_ANSWER, QUESTION, framed},
+};
+use crate::proto::{Hello, LinkId};
+
+/// Gossip messages that wait for one peer; further ones are dropped, as on a network.
+const GOSSIP_WAITING: usize = 16;
+
+/// Control goes before forwards where both wait for the same network.
+const FIRST: i32 = 1;
+
+/// A link to a peer.
+#[derive(Debug)]
+pub(crate) struct Outbound {
+    pub(crate) id: LinkId,
+    /// Who answered.
+    pub(crate) peer: Hello,
+    pub(crate) connection: Connection,
+    /// Forwards that wait.
+    pub(crate) lane: Lane,
+    /// Gossip that waits.
+    pub(crate) gossip: mpsc::Sender<Bytes>,
+    /// Notified when the core has a control frame for the peer.
+    pub(crate) wake: Notify,
+    /// Pieces of forwards written.
+    pub(crate) pieces: AtomicU64,
+    /// Bytes of forwards written.
+    pub(crate) bytes: AtomicU64,
+}
+
+/// Why a question has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AskError {
+    /// There is no link to the peer, or it was lost.
+    #[error("the peer cannot be reached")]
+    Unreachable,
+    /// The answer did not come in time.
+    #[error("the peer did not answer in time")]
+    Late,
+}
+
+impl Outbound {
+    /// A link on which greetings were exchanged, and the gossip that will be given to it.
+    pub(super) fn new(
+        id: LinkId,
+        peer: Hello,
+        connection: Connection,
+        limit: usize,
+    ) -> (Arc<Self>, mpsc::Receiver<Bytes>) {
+        let (gossip, waiting) = mpsc::channel(GOSSIP_WAITING);
+        let link = Self {
+            id,
+            peer,
+            connection,
+            lane: Lane::new(limit),
+            gossip,
+            wake: Notify::new(),
+            pieces: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+        };
+        (Arc::new(link), waiting)
+    }
+
+    /// Asks the peer and waits for its answer.
+    pub(crate) async fn ask(&self, question: Bytes) -> Result<Bytes, AskError> {
+        let unreachable = |_| AskError::Unreachable;
+        let (mut send, mut receive) = self.connection.open_bi().await.map_err(unreachable)?;
+        let asked = async {
+            send.write_all(&[QUESTION]).await?;
+            send.write_chunk(question).await
+        };
+        asked.await.map_err(|_| AskError::Unreachable)?;
+        let _ = send.finish();
+        let answer = receive.read_to_end(MAX_ANSWER).await;
+        answer.map(Bytes::from).map_err(|_| AskError::Unreachable)
+    }
+
+    /// Opens a stream on which a client is carried to the peer.
+    pub(crate) async fn carry(&self, head: &[u8]) -> io::Result<Carried> {
+        let (send, receive) = self.connection.open_bi().await?;
+        let mut carried = Carried { send, receive };
+        carried.put_head(head).await?;
+        Ok(carried)
+    }
+}
+
+/// Feeds a link until it is lost.
+pub(super) async fn run(core: Arc<Core>, link: Arc<Outbound>, gossip: mpsc::Receiver<Bytes>) {
+    core.add_link(link.id, Link::Outbound(link.clone()));
+    core.set_address(link.peer.address, link.clone());
+    let ended = tokio::select! {
+        error = link.connection.closed() => Some(error.to_string()),
+        ended = write_control(&core, &link) => ended.err().map(|error| error.to_string()),
+        ended = write_forwards(&link) => ended.err().map(|error| error.to_string()),
+        ended = write_gossip(&link, gossip) => ended.err().map(|error| error.to_string()),
+        () = core.stop.cancelled() => None,
+    };
+    core.remove_link(link.id);
+    let random = super::random();
+    core.decide(|node, now| node.link_out_down(link.id, now, random));
+    if let Some(why) = ended {
+        tracing::info!(peer = %link.peer.name, address = %link.peer.address, why, "link lost");
+        link.connection.close(0_u32.into(), b"lost");
+    }
+}
+
+async fn write_control(core: &Core, link: &Outbound) -> io::Result<()> {
+    let mut stream = open(link, CONTROL).await?;
+    let _ = stream.set_priority(FIRST);
+    loop {
+        while let Some(frame) = core.decide(|node, now| node.next_frame(link.id, now)) {
+            stream.write_chunk(framed(&frame.encode())).await?;
+        }
+        // Cancel-safe: a notification that is not taken stays.
+        link.wake.notified().await;
+    }
+}
+
+async fn write_forwards(link: &Outbound) -> io::Result<()> {
+    let mut stream = open(link, FORWARDS).await?;
+    loop {
+        let piece = link.lane.next().await;
+        link.bytes.fetch_add(piece.len() as u64, Relaxed);
+        link.pieces.fetch_add(1, Relaxed);
+        stream.write_chunk(piece).await?;
+    }
+}
+
+async fn write_gossip(link: &Outbound, mut gossip: mpsc::Receiver<Bytes>) -> io::Result<()> {
+    while let Some(message) = gossip.recv().await {
+        let mut stream = open(link, GOSSIP).await?;
+        stream.write_chunk(message).await?;
+        let _ = stream.finish();
+    }
+    Ok(())
+}
+
+async fn open(link: &Outbound, kind: u8) -> io::Result<SendStream> {
+    let mut stream = link.connection.open_uni().await?;
+    stream.write_all(&[kind]).await?;
+    Ok(stream)
+}
