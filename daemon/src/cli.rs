@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `args` | the commands and their help |
 //! | `demo` | the settings of the demo, and its folder |
+//! | `cluster` | the cluster's key, and how its nodes are |
 //! | `admin` | users, sessions and keys: in the running daemon, or in the store itself |
 //! | `password` | asking for a password without showing it |
 //! | `output` | text in columns |
@@ -20,6 +21,7 @@ use crate::lifecycle;
 
 pub mod admin;
 mod args;
+mod cluster;
 mod demo;
 mod output;
 mod password;
@@ -69,6 +71,7 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
         Command::User(command) => print(&admin::user(command)?),
         Command::Session(command) => print(&admin::session(command)?),
         Command::Key(command) => print(&admin::key(command)?),
+        Command::Cluster(command) => print(&cluster::run(command)?),
     }
 }
 
@@ -87,6 +90,9 @@ enum CliError {
     /// Users, sessions or keys are as they were, unless the message says otherwise.
     #[error(transparent)]
     Admin(#[from] admin::AdminError),
+    /// There is no key.
+    #[error(transparent)]
+    Cluster(#[from] cluster::ClusterError),
     /// There is no password to work with.
     #[error(transparent)]
     Password(#[from] password::PasswordError),
@@ -102,7 +108,11 @@ impl CliError {
             | Self::Tls(_)
             | Self::Password(password::PasswordError::NoTerminal) => EX_USAGE,
             Self::Admin(error) if error.is_unavailable() => EX_UNAVAILABLE,
-            Self::Demo(_) | Self::Admin(_) | Self::Password(_) | Self::Output(_) => 1,
+            Self::Demo(_)
+            | Self::Admin(_)
+            | Self::Cluster(_)
+            | Self::Password(_)
+            | Self::Output(_) => 1,
         }
     }
 }

@@ -40,6 +40,7 @@ mod secret;
 mod source;
 
 pub use annotate::annotated_defaults;
+pub(crate) use check::read_cluster_key;
 pub use describe::describe;
 pub use load::{FILE_VARIABLE, environment};
 pub use origin::Origin;
@@ -68,6 +69,8 @@ pub struct Config {
     pub engine: Engine,
     /// What is kept for clients that come back.
     pub recovery: Recovery,
+    /// The nodes that this one is one of.
+    pub cluster: Cluster,
     /// How the node leaves.
     pub drain: Drain,
     /// What it tells its operator.
@@ -206,6 +209,31 @@ pub struct Recovery {
     pub entries_per_room: usize,
     /// Bytes of memory for the history of all rooms.
     pub memory: usize,
+}
+
+/// Several nodes that behave as one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cluster {
+    /// The file with the cluster's key; without it the node is alone.
+    pub key: Option<PathBuf>,
+    /// The cluster's name; nodes of other clusters are refused.
+    pub name: String,
+    /// Where other nodes reach this one over UDP.
+    pub listen: SocketAddr,
+    /// The address that it tells them, if that is not `listen`.
+    pub advertise: Option<SocketAddr>,
+    /// Nodes to begin with, as host and port.
+    pub seeds: Vec<String>,
+    /// Bytes of emits that may wait for one peer.
+    pub queue: usize,
+}
+
+impl Cluster {
+    /// Where other nodes reach this one; none if that is not known.
+    pub fn address(&self) -> Option<SocketAddr> {
+        let listen = Some(self.listen).filter(|listen| !listen.ip().is_unspecified());
+        self.advertise.or(listen)
+    }
 }
 
 /// Leaving in good order.

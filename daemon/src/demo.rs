@@ -76,6 +76,7 @@ fn emit(event: MarketEvent) -> EmitRequest {
         },
         volatile: false,
         id: None,
+        local: false,
     }
 }
 

@@ -52,6 +52,8 @@ pub struct EmitRequest {
     pub volatile: bool,
     /// The caller's idempotency key.
     pub id: Option<String>,
+    /// Whether it is for this node's clients only.
+    pub local: bool,
 }
 
 /// How the shards treat an emit.

@@ -15,6 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tidings_cluster::{Cluster, Config as ClusterConfig};
 use tidings_storage::{OpenError, Store, StoreConfig, StoreError};
 use tokio::{
     net::TcpListener,
@@ -37,6 +38,7 @@ use crate::{
         journal,
         log::{Limits as LogLimits, Opening},
     },
+    relay::Relay,
     shard::{
         command::{Command, JOB_CAPACITY, Load, MAILBOX_CAPACITY, ShardHandle},
         machine::Timing,
@@ -91,6 +93,9 @@ pub enum StartError {
     /// The certificate or its key cannot be used.
     #[error(transparent)]
     Tls(#[from] crate::http::tls::TlsError),
+    /// The node cannot be one of several.
+    #[error("the cluster cannot be joined ([cluster]): {0}")]
+    Cluster(#[from] tidings_cluster::StartError),
     /// Something of the application could not be set up.
     #[error("{0}")]
     Application(String),
@@ -182,6 +187,11 @@ where
     let (log, opened) = journal::open_log(&store, log_limits(config), opening, now_ms()).await?;
     tracing::info!(epoch = opened.eid.counter, cut = opened.cut, "history open");
 
+    let generation = match &config.cluster.key {
+        Some(_) => next_generation(&store).await?,
+        None => 0,
+    };
+    let relay = Arc::new(Relay::default());
     let (handles, mailboxes) = shards(config);
     let hub = Arc::new(Hub::new(handles));
     let (committer, log) = Committer::new(log, store.clone(), Feed(hub.clone()), now_ms);
@@ -197,7 +207,8 @@ where
         tls,
         jobs,
         emits,
-        ids: Ids,
+        ids: Ids::new(&config.node.name, generation),
+        relay: relay.clone(),
         home: random(),
         started: Instant::now(),
         phase: AtomicU8::new(Phase::Starting as u8),
@@ -218,6 +229,13 @@ where
         store.clone(),
         stop.clone(),
     ));
+    relay.attach(&node);
+    if let Some(cluster) = cluster(config, generation)? {
+        let cluster = Cluster::start(cluster, relay.clone()).await?;
+        relay.join(cluster.clone());
+        // Until then peers would not forward to it, and what it takes in would not reach them.
+        cluster.ready().await;
+    }
     let drain = config.drain.clone();
     Ok(Gateway {
         node,
@@ -283,6 +301,10 @@ impl Gateway {
         } = self;
         let deadline = tokio::time::Instant::now() + drain.deadline;
         node.enter(Phase::Draining);
+        let cluster = node.relay.cluster().cloned();
+        if let Some(cluster) = &cluster {
+            cluster.drain();
+        }
         let moved = tokio::time::timeout_at(deadline, move_clients(&node, drain.spread)).await;
         // From here on emits are refused; those that were taken are still committed and fed.
         node.enter(Phase::Closed);
@@ -291,6 +313,10 @@ impl Gateway {
         let finished = tokio::time::timeout_at(deadline, tasks.wait()).await;
         if let Err(error) = limits.save(&store, now_ms()).await {
             tracing::warn!(%error, "counters could not be saved");
+        }
+        // The peers had until now to ask for what they lack.
+        if let Some(cluster) = &cluster {
+            cluster.stop().await;
         }
         let closed = store.close().await;
         if let Err(error) = &closed {
@@ -343,6 +369,46 @@ async fn move_clients(node: &Node, spread: Duration) {
     }
 }
 
+/// What makes the node one of several, if it is to be.
+fn cluster(config: &Config, generation: u64) -> Result<Option<ClusterConfig>, StartError> {
+    let settings = &config.cluster;
+    let (Some(key), Some(advertise)) = (&settings.key, settings.address()) else {
+        return Ok(None);
+    };
+    let key = crate::config::read_cluster_key(key)
+        .map_err(|why| StartError::Application(format!("cluster.key = {key:?} {why}")))?;
+    Ok(Some(ClusterConfig {
+        cluster: settings.name.clone(),
+        node: config.node.name.as_str().into(),
+        generation,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        listen: settings.listen,
+        advertise,
+        key,
+        seeds: settings.seeds.clone(),
+        linger: LINGER,
+        queue: settings.queue,
+    }))
+}
+
+/// How long a room without members is still forwarded: a client that comes right back costs the
+/// peers nothing.
+const LINGER: Duration = Duration::from_secs(10);
+
+/// Where the store keeps the last boot's number.
+const GENERATION: &str = "generation";
+
+/// A number for this boot, higher than that of every earlier one whatever the clock says.
+async fn next_generation(store: &Store) -> Result<u64, StoreError> {
+    let last = store.meta(GENERATION).await?;
+    let last = last.and_then(|bytes| bytes.try_into().ok());
+    let generation = now_ms().max(last.map_or(0, u64::from_be_bytes) + 1);
+    store
+        .put_meta(GENERATION, generation.to_be_bytes().to_vec())
+        .await?;
+    Ok(generation)
+}
+
 fn shards(config: &Config) -> (Vec<ShardHandle>, Vec<mpsc::Receiver<Command>>) {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let count = if config.node.shards == 0 {
@@ -356,6 +422,7 @@ fn shards(config: &Config) -> (Vec<ShardHandle>, Vec<mpsc::Receiver<Command>>) {
             (
                 ShardHandle {
                     mailbox,
+                    wake: Arc::default(),
                     load: Arc::new(Load::default()),
                 },
                 receiver,
@@ -454,8 +521,10 @@ pub fn announce(
     data_dir: &Path,
     public: SocketAddr,
     private: Option<SocketAddr>,
+    cluster: Option<SocketAddr>,
 ) -> io::Result<()> {
-    let text = serde_json::json!({ "public": public, "private": private }).to_string();
+    let text = serde_json::json!({ "public": public, "private": private, "cluster": cluster });
+    let text = text.to_string();
     let partial = data_dir.join("listening.json.new");
     std::fs::write(&partial, text)?;
     std::fs::rename(partial, data_dir.join("listening.json"))

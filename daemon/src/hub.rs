@@ -108,15 +108,11 @@ impl Hub {
         self.begin(node, request).await?.kept().await
     }
 
-    /// Sends an event to rooms and collects the acknowledgements until all are there or the time
-    /// is over.
-    pub async fn emit_with_ack(
-        &self,
-        node: &Node,
-        request: EmitRequest,
-        timeout: Duration,
-    ) -> Result<Responses, EmitError> {
-        Ok(self.ask(node, request, timeout).await?.answered().await)
+    /// Has every shard look at what may have become possible.
+    pub(crate) fn wake_shards(&self) {
+        for shard in &self.shards {
+            shard.wake.notify_one();
+        }
     }
 
     /// Feeds a committed entry of a recoverable room to its members.
@@ -203,7 +199,7 @@ impl Hub {
         let every = u64::MAX >> (64 - self.shards.len());
         rooms.iter().fold(0, |mask, room| {
             mask | match self.registry.shards(namespace, room) {
-                0 if crate::node::looks_like_socket_id(room) => every,
+                0 if crate::node::socket_home(room).is_some() => every,
                 found => found,
             }
         })

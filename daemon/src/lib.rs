@@ -11,6 +11,7 @@
 //! | `hub` | emits → shards with members; questions to all shards |
 //! | `event` | what an event is on its way |
 //! | `recovery` | recoverable rooms: log, cursors, records |
+//! | `relay` | the only meeting of hub and cluster |
 //! | `app` | what a client may do: sessions, channels, limits |
 //! | `http` | public and private routes |
 //! | `node` | what all parts of a node share |
@@ -27,5 +28,6 @@ pub mod lifecycle;
 pub mod node;
 pub mod protocol;
 pub mod recovery;
+pub mod relay;
 pub mod shard;
 pub(crate) mod transport;

@@ -89,7 +89,9 @@ async fn live(config: Config, demo: bool) -> Result<bool, StartError> {
     let addresses = bound.addresses;
     bound.serve(&gateway, &api)?;
     gateway.ready();
-    tell_ready(&config, &addresses, demo)?;
+    let cluster = gateway.node().relay().cluster();
+    let cluster = cluster.map(tidings_cluster::Cluster::address);
+    tell_ready(&config, &addresses, cluster, demo)?;
     stop.first().await;
     tracing::info!(deadline = ?config.drain.deadline, "draining");
     notify(&[sd_notify::NotifyState::Stopping]);
@@ -263,12 +265,19 @@ impl StopSignals {
 }
 
 /// Says where the node listens: to the log, to systemd, and in the data folder.
-fn tell_ready(config: &Config, addresses: &Addresses, demo: bool) -> Result<(), StartError> {
+fn tell_ready(
+    config: &Config,
+    addresses: &Addresses,
+    cluster: Option<SocketAddr>,
+    demo: bool,
+) -> Result<(), StartError> {
     let Addresses { public, private } = *addresses;
     let folder = &config.node.data_dir;
-    gateway::announce(folder, public, Some(private)).map_err(|source| StartError::Folder {
-        folder: folder.clone(),
-        source,
+    gateway::announce(folder, public, Some(private), cluster).map_err(|source| {
+        StartError::Folder {
+            folder: folder.clone(),
+            source,
+        }
     })?;
     let files = gateway::file_limit();
     tracing::info!(%public, %private, files, version = env!("CARGO_PKG_VERSION"), "ready");

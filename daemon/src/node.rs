@@ -11,6 +11,7 @@ use std::{
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use ipnet::IpNet;
+use tidings_cluster::proto::RoomKey;
 use tokio::sync::mpsc;
 
 use crate::{
@@ -20,6 +21,7 @@ use crate::{
     http::{origin::OriginPolicy, public::Routes},
     hub::Hub,
     recovery::desk::Desk,
+    relay::Relay,
     shard::{command::Job, machine::Timing},
 };
 
@@ -69,6 +71,8 @@ pub struct Node {
     pub(crate) hub: Arc<Hub>,
     pub(crate) limits: Limits,
     pub(crate) recovery: Desk,
+    /// The way to the other nodes, if there are any.
+    pub(crate) relay: Arc<Relay>,
     /// Public routes beside Socket.IO and health.
     pub(crate) routes: Arc<dyn Routes>,
     pub(crate) tls: Option<tokio_rustls::TlsAcceptor>,
@@ -114,6 +118,11 @@ impl Node {
         &self.hub
     }
 
+    /// The way to the other nodes, and to the whole cluster's sockets and rooms.
+    pub fn relay(&self) -> &Arc<Relay> {
+        &self.relay
+    }
+
     /// The node's name.
     pub fn name(&self) -> &str {
         &self.settings.name
@@ -134,39 +143,79 @@ impl Node {
 }
 
 /// Makes ids. All are unguessable.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Ids;
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ids {
+    /// This boot of this node, in ids of connections, which end with it.
+    boot: BootTag,
+    /// This node, in ids of sockets, which may come back after a restart.
+    name: NameTag,
+}
 
 /// Random bytes in an id: 120 bits.
 const ID_BYTES: usize = 15;
 
-/// Characters of a socket's id.
-const SOCKET_ID_LEN: usize = ID_BYTES / 3 * 4;
+/// Tells the boots of a cluster's nodes apart.
+pub(crate) type BootTag = [u8; 5];
 
-/// Bytes before the random part of a connection's id: node (two, zero on a single node), shard.
-const PLACE_BYTES: usize = 3;
+/// Tells the nodes of a cluster apart; two that share it are both asked.
+pub(crate) type NameTag = [u8; 3];
+
+/// Bytes before the random part of a connection's id: boot and shard.
+const PLACE_BYTES: usize = size_of::<BootTag>() + 1;
+
+/// Characters of a socket's id.
+const SOCKET_ID_LEN: usize = (size_of::<NameTag>() + ID_BYTES) / 3 * 4;
+
+/// Where an Engine.IO session lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// On this shard of this node.
+    Here(usize),
+    /// On another node, if that still is.
+    There(BootTag),
+}
 
 impl Ids {
+    /// The ids of one boot of a node. `generation` tells boots apart.
+    pub(crate) fn new(name: &str, generation: u64) -> Self {
+        Self {
+            boot: boot_tag(name, generation),
+            name: name_tag(name),
+        }
+    }
+
     /// An Engine.IO session id: names its node and shard, so that any node can carry a request to
     /// it.
     pub(crate) fn connection(self, shard: usize) -> Arc<str> {
         let mut bytes = [0; PLACE_BYTES + ID_BYTES];
+        bytes[..PLACE_BYTES - 1].copy_from_slice(&self.boot);
         bytes[PLACE_BYTES - 1] = shard as u8;
         fill(&mut bytes[PLACE_BYTES..]);
         Arc::from(BASE64_URL_SAFE_NO_PAD.encode(bytes))
     }
 
-    /// The shard that an Engine.IO session id names, if it is one of `shards`.
-    pub(crate) fn shard_of(self, sid: &str, shards: usize) -> Option<usize> {
+    /// Where an Engine.IO session lives by its id, if this node has so many shards.
+    pub(crate) fn place_of(self, sid: &str, shards: usize) -> Option<Place> {
         let mut bytes = [0; PLACE_BYTES + ID_BYTES];
         let len = BASE64_URL_SAFE_NO_PAD.decode_slice(sid, &mut bytes).ok()?;
-        let shard = usize::from(bytes[PLACE_BYTES - 1]);
-        (len == bytes.len() && shard < shards).then_some(shard)
+        if len != bytes.len() {
+            return None;
+        }
+        let (boot, rest) = bytes.split_first_chunk()?;
+        if *boot != self.boot {
+            return Some(Place::There(*boot));
+        }
+        let shard = usize::from(rest[0]);
+        (shard < shards).then_some(Place::Here(shard))
     }
 
-    /// A socket's public id.
+    /// A socket's public id: names its node, so that an emit to it need not go to all.
     pub(crate) fn socket(self) -> Arc<str> {
-        Arc::from(self.emit())
+        let mut bytes = [0; size_of::<NameTag>() + ID_BYTES];
+        let (name, random) = bytes.split_at_mut(size_of::<NameTag>());
+        name.copy_from_slice(&self.name);
+        fill(random);
+        Arc::from(BASE64_URL_SAFE_NO_PAD.encode(bytes))
     }
 
     /// The secret name of a recovery record.
@@ -182,12 +231,28 @@ impl Ids {
     }
 }
 
-/// Whether a name that no room has could be a socket's id.
-pub(crate) fn looks_like_socket_id(name: &str) -> bool {
-    name.len() == SOCKET_ID_LEN
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+/// What tells this boot of a node from others in ids of connections.
+pub(crate) fn boot_tag(name: &str, generation: u64) -> BootTag {
+    let hash = RoomKey::of(format!("{name} {generation}").as_bytes()).0;
+    let [a, b, c, d, e, ..] = hash.to_be_bytes();
+    [a, b, c, d, e]
+}
+
+/// What tells a node from others in ids of sockets.
+pub(crate) fn name_tag(name: &str) -> NameTag {
+    let [a, b, c, ..] = RoomKey::of(name.as_bytes()).0.to_be_bytes();
+    [a, b, c]
+}
+
+/// The node that a name would be at home at if it is a socket's id, which it may be if no room has
+/// it.
+pub(crate) fn socket_home(name: &str) -> Option<NameTag> {
+    if name.len() != SOCKET_ID_LEN {
+        return None;
+    }
+    let mut bytes = [0; size_of::<NameTag>() + ID_BYTES];
+    BASE64_URL_SAFE_NO_PAD.decode_slice(name, &mut bytes).ok()?;
+    bytes.first_chunk().copied()
 }
 
 /// The time of day, Unix milliseconds.
@@ -204,17 +269,22 @@ mod tests {
 
     #[test]
     fn connection_ids_name_their_shard() {
-        let sid = Ids.connection(3);
-        assert_eq!(sid.len(), 24);
-        assert_eq!(Ids.shard_of(&sid, 4), Some(3));
-        assert_eq!(Ids.shard_of(&sid, 3), None);
-        assert_eq!(Ids.shard_of("no such id", 4), None);
-        assert_eq!(Ids.shard_of(&sid[1..], 4), None);
+        let (ids, other) = (Ids::new("a", 1), Ids::new("a", 2));
+        let sid = ids.connection(3);
+        assert_eq!(sid.len(), 28);
+        assert_eq!(ids.place_of(&sid, 4), Some(Place::Here(3)));
+        assert_eq!(ids.place_of(&sid, 3), None);
+        assert_eq!(ids.place_of("no such id", 4), None);
+        assert_eq!(ids.place_of(&sid[1..], 4), None);
+        let there = Place::There(boot_tag("a", 1));
+        assert_eq!(other.place_of(&sid, 4), Some(there));
     }
 
     #[test]
-    fn socket_ids_look_like_socket_ids() {
-        assert!(looks_like_socket_id(&Ids.socket()));
-        assert!(!looks_like_socket_id("portfolio:alice"));
+    fn socket_ids_name_their_node() {
+        let id = Ids::new("a", 1).socket();
+        assert_eq!(socket_home(&id), Some(name_tag("a")));
+        assert_ne!(name_tag("a"), name_tag("b"));
+        assert_eq!(socket_home("portfolio:alice"), None);
     }
 }

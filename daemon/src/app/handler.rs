@@ -8,6 +8,7 @@
 use std::{future::Future, net::IpAddr, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::{
@@ -52,6 +53,11 @@ pub trait Handler: Send + Sync + 'static {
     /// A client is gone. Called for each that [`Handler::connected`] was called for.
     fn disconnected(&self, _socket: &SocketView<'_>, _reason: Reason) {}
 
+    /// A handler on another node sent an event to all handlers: the answer, if any, is JSON.
+    fn server_event(&self, _event: &str, _args: &[Box<RawValue>]) -> Option<Box<RawValue>> {
+        None
+    }
+
     /// A message on the raw Engine.IO endpoint: the answer, if any.
     fn raw(&self, _message: Raw) -> Option<Raw> {
         None
@@ -64,7 +70,7 @@ pub trait Handler: Send + Sync + 'static {
 }
 
 /// What a client showed when it opened its connection.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Handshake {
     /// Its address, as far as trusted proxies tell.
     pub ip: IpAddr,

@@ -146,34 +146,60 @@ pub(super) fn key(command: Key) -> Result<String, CliError> {
     }
 }
 
+/// Where the admin socket tells of the cluster.
+pub const CLUSTER: &str = "/admin/cluster";
+
+/// Asks the running daemon about its cluster; `text` puts the answer into words for people.
+pub(super) fn cluster(
+    target: &Target,
+    text: impl FnOnce(&Value) -> String,
+) -> Result<String, CliError> {
+    let config = configured(target)?;
+    let said = on_runtime(async {
+        let mut client = Client::connect(&config.node.admin_socket()).await?;
+        Ok::<_, AdminError>(client.look(CLUSTER).await?)
+    })?;
+    Ok(shown(target, &said, text))
+}
+
 /// Performs the call where the target says; `text` puts the answer into words for people.
 fn answer(
     target: &Target,
     call: AdminCall,
     text: impl FnOnce(&Value) -> String,
 ) -> Result<String, CliError> {
+    let config = configured(target)?;
+    let said = on_runtime(async {
+        let mut backend = Backend::open(&config).await?;
+        let said = all_pages(&mut backend, call).await;
+        backend.close().await?;
+        said
+    })?;
+    Ok(shown(target, &said, text))
+}
+
+/// The settings of the node that is meant.
+fn configured(target: &Target) -> Result<Config, CliError> {
     let mut config = load(target.settings.config.as_deref())?;
     if let Some(folder) = &target.data_dir {
         config.node.data_dir.clone_from(folder);
     }
-    let said = carry_out(&config, call)?;
-    Ok(if target.json {
-        format!("{said}\n")
-    } else {
-        text(&said)
-    })
+    Ok(config)
 }
 
-fn carry_out(config: &Config, call: AdminCall) -> Result<Value, AdminError> {
+fn shown(target: &Target, said: &Value, text: impl FnOnce(&Value) -> String) -> String {
+    if target.json {
+        format!("{said}\n")
+    } else {
+        text(said)
+    }
+}
+
+fn on_runtime<T>(work: impl Future<Output = Result<T, AdminError>>) -> Result<T, AdminError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
-    runtime.map_err(AdminError::Runtime)?.block_on(async {
-        let mut backend = Backend::open(config).await?;
-        let said = all_pages(&mut backend, call).await;
-        backend.close().await?;
-        said
-    })
+    runtime.map_err(AdminError::Runtime)?.block_on(work)
 }
 
 /// Who performs calls.

@@ -21,6 +21,10 @@ Then, with the key:
   curl -H 'Authorization: Bearer KEY' -d '{\"user\":\"alice\",\"event\":\"hello\",\"data\":1}' \\
        http://127.0.0.1:8081/api/v1/emit
 
+Let several nodes behave as one:
+  tidings cluster key cluster.key           the key that all of them share
+  tidings cluster status                    the nodes, as the one here sees them
+
 Settings come from the file, and from the environment, which comes first:
 TIDINGS_LISTEN__PUBLIC=127.0.0.1:9000 is `public` in [listen].
 
@@ -54,6 +58,23 @@ pub(super) enum Command {
     /// API keys: what a backend calls the private API with
     #[command(subcommand)]
     Key(Key),
+    /// Several nodes that behave as one
+    #[command(subcommand)]
+    Cluster(Cluster),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Cluster {
+    /// Make the key that nodes of one cluster share, into a new file that only you can read
+    Key {
+        /// The file; without it the key is printed
+        file: Option<PathBuf>,
+    },
+    /// Show the nodes, their links and whether they are in step, as the node here sees them
+    Status {
+        #[command(flatten)]
+        target: Target,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -16,6 +16,7 @@ pub(super) fn refuse_conflicts(config: &Config, problems: &mut Problems) {
     check_listeners(config, problems);
     check_tls(config, problems);
     check_client_dir(config, problems);
+    check_cluster(config, problems);
     check_outbox(config, problems);
     check_drain(config, problems);
     check_namespaces(config, problems);
@@ -85,6 +86,62 @@ fn check_client_dir(config: &Config, problems: &mut Problems) {
             what.to_owned(),
         );
     }
+}
+
+fn check_cluster(config: &Config, problems: &mut Problems) {
+    let cluster = &config.cluster;
+    let Some(key) = &cluster.key else {
+        if !cluster.seeds.is_empty() {
+            let what = "of no use without cluster.key: `tidings cluster key` makes one".to_owned();
+            let shown = format!("{:?}", cluster.seeds);
+            problems.conflict("cluster.seeds", shown, &["cluster.key"], what);
+        }
+        return;
+    };
+    if let Err(why) = read_cluster_key(key) {
+        return problems.conflict("cluster.key", quoted(key.display()), &[], why);
+    }
+    let name = &config.node.name;
+    if !is_host_name(name) {
+        let what =
+            "must be a host name in a cluster: letters, digits, - and ., at most 200 of them"
+                .to_owned();
+        problems.conflict("node.name", quoted(name), &["cluster.key"], what);
+    }
+    match cluster.address() {
+        None => {
+            let what = format!(
+                "needed, as cluster.listen = {} names no address: where other nodes reach this one",
+                quoted(cluster.listen)
+            );
+            let others = ["cluster.listen"];
+            problems.conflict("cluster.advertise", quoted(""), &others, what);
+        }
+        Some(address) if address.ip().is_unspecified() => {
+            let what = "must be an address that other nodes can reach".to_owned();
+            problems.conflict("cluster.advertise", quoted(address), &[], what);
+        }
+        Some(_) => {}
+    }
+}
+
+/// Whether the name can stand in a certificate.
+fn is_host_name(name: &str) -> bool {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    };
+    name.len() <= 200 && name.split('.').all(label)
+}
+
+/// Reads a cluster's key, or says why it cannot be used.
+pub(crate) fn read_cluster_key(path: &Path) -> Result<tidings_cluster::ClusterKey, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| format!("cannot be read: {error}"))?;
+    tidings_cluster::ClusterKey::from_pem(&text).map_err(|error| error.to_string())
 }
 
 fn check_outbox(config: &Config, problems: &mut Problems) {

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{
-    Auth, AuthMode, Channel, CharSet, Class, Config, Drain, Engine, Http, Limits, Listen, Log,
-    LogFormat, Namespace, Node, Param, Recovery, RoomTemplate, Transports,
+    Auth, AuthMode, Channel, CharSet, Class, Cluster, Config, Drain, Engine, Http, Limits, Listen,
+    Log, LogFormat, Namespace, Node, Param, Recovery, RoomTemplate, Transports,
 };
 
 const KIB: usize = 1024;
@@ -34,6 +34,7 @@ impl Default for Config {
             limits: Limits::default(),
             engine: Engine::default(),
             recovery: Recovery::default(),
+            cluster: Cluster::default(),
             drain: Drain {
                 deadline: Duration::from_secs(25),
                 spread: Duration::from_secs(5),
@@ -56,6 +57,19 @@ impl Default for Node {
             name: host_name(),
             data_dir: PathBuf::from("/var/lib/tidings"),
             shards: 0,
+        }
+    }
+}
+
+impl Default for Cluster {
+    fn default() -> Self {
+        Self {
+            key: None,
+            name: "tidings".into(),
+            listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 7946)),
+            advertise: None,
+            seeds: Vec::new(),
+            queue: 16 * MIB,
         }
     }
 }

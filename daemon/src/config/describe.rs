@@ -20,6 +20,7 @@ pub fn describe(config: &Config) -> String {
     out.subject("namespaces", &namespaces(config));
     out.subject("channels", &channels(config));
     out.subject("recovery", &[recovery(config)]);
+    out.subject("cluster", &cluster(config));
     out.subject("drain", &[drain(config)]);
     out.subject("log", &[log(config)]);
     for warning in config.warnings() {
@@ -49,6 +50,25 @@ fn node(config: &Config) -> [String; 2] {
     [
         format!("{}, connections on {threads}", config.node.name),
         format!("stores its data in {}", config.node.data_dir.display()),
+    ]
+}
+
+fn cluster(config: &Config) -> Vec<String> {
+    let cluster = &config.cluster;
+    let (Some(key), Some(address)) = (&cluster.key, cluster.address()) else {
+        return vec!["none: this node is alone".to_owned()];
+    };
+    let seeds = match joined(&cluster.seeds) {
+        list if list.is_empty() => "others come to it".to_owned(),
+        list => format!("begins with {list}"),
+    };
+    vec![
+        format!("{:?}, reached at {address} (UDP); {seeds}", cluster.name),
+        format!(
+            "key {}, at most {} wait for one node",
+            key.display(),
+            size_text(cluster.queue).unwrap_or_else(|| format!("{} bytes", cluster.queue))
+        ),
     ]
 }
 

@@ -68,7 +68,7 @@ macro_rules! tls_key {
 }
 
 /// All sections but `[[namespaces]]` and `[channels.*]`, in the order in which people meet them.
-pub(super) const SECTIONS: [Section; 10] = [
+pub(super) const SECTIONS: [Section; 11] = [
     Section {
         name: "node",
         why: "This node.",
@@ -326,6 +326,45 @@ pub(super) const SECTIONS: [Section; 10] = [
                 drain.spread,
                 "Clients are told to move at random moments within this time, so that they do not \
                  all return at once."
+            ),
+        ],
+    },
+    Section {
+        name: "cluster",
+        why: "Several nodes that behave as one. All need the same key; nothing else must be told \
+              of a node that comes or goes.",
+        keys: &[
+            key!(
+                kind::OPTIONAL_FILE,
+                cluster.key,
+                "The key file that `tidings cluster key` makes, the same on every node. Without \
+                 it this node is alone."
+            ),
+            key!(
+                kind::NAME,
+                cluster.name,
+                "The cluster's name. Nodes of a cluster of another name are refused."
+            ),
+            key!(
+                kind::ADDRESS,
+                cluster.listen,
+                "Other nodes connect here, over UDP."
+            ),
+            key!(
+                kind::OPTIONAL_ADDRESS,
+                cluster.advertise,
+                "The address that other nodes are told. Needed where cluster.listen names none."
+            ),
+            key!(
+                kind::SEEDS,
+                cluster.seeds,
+                "Some nodes to begin with; they tell of the others. Its own address does no harm."
+            ),
+            key!(
+                kind::SIZE,
+                cluster.queue,
+                "What may wait for one node that cannot keep up. Beyond it the oldest events for \
+                 that node are dropped and counted."
             ),
         ],
     },

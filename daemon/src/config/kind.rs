@@ -153,6 +153,35 @@ pub(super) const ADDRESS: Kind<SocketAddr> = Kind {
     show: show_text,
 };
 
+pub(super) const OPTIONAL_ADDRESS: Kind<Option<SocketAddr>> = Kind {
+    allowed: "an IP address and a port, such as \"10.0.0.1:7946\", or \"\" for none",
+    read: |raw| match raw.text() {
+        Some("") => Ok(None),
+        Some(text) => text.parse().map(Some).ok().ok_or_default(),
+        None => Err(Refusal(None)),
+    },
+    show: |value| Value::String(value.map(|at| at.to_string()).unwrap_or_default()),
+};
+
+pub(super) const SEEDS: Kind<Vec<String>> = Kind {
+    allowed: "a list of hosts and ports such as [\"10.0.0.1:7946\", \"gw-2.internal:7946\"]",
+    read: |raw| {
+        each(raw, |text| {
+            let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+            port.and_then(|(_, port)| port.parse::<u16>().ok())
+                .map(|_| text.to_owned())
+                .ok_or_else(|| not(text, "a host and a port"))
+        })
+    },
+    show: |value| show_list(value),
+};
+
+pub(super) const NAME: Kind<String> = Kind {
+    allowed: "1 to 255 visible characters",
+    read: |raw| visible(raw).ok_or_default(),
+    show: |value| Value::String(value.clone()),
+};
+
 pub(super) const FOLDER: Kind<PathBuf> = Kind {
     allowed: "a folder's path",
     read: |raw| {
@@ -172,20 +201,25 @@ pub(super) const FILE: Kind<PathBuf> = Kind {
 
 pub(super) const OPTIONAL_FOLDER: Kind<Option<PathBuf>> = Kind {
     allowed: "a folder's path, or \"\" for none",
-    read: |raw| {
-        let text = raw.text().ok_or_default()?;
-        Ok((!text.is_empty()).then(|| PathBuf::from(text)))
-    },
-    show: |value| {
-        Value::String(
-            value
-                .as_deref()
-                .unwrap_or("".as_ref())
-                .display()
-                .to_string(),
-        )
-    },
+    read: optional_path,
+    show: show_optional_path,
 };
+
+pub(super) const OPTIONAL_FILE: Kind<Option<PathBuf>> = Kind {
+    allowed: "a file's path, or \"\" for none",
+    read: optional_path,
+    show: show_optional_path,
+};
+
+fn optional_path(raw: Raw<'_>) -> Result<Option<PathBuf>, Refusal> {
+    let text = raw.text().ok_or_default()?;
+    Ok((!text.is_empty()).then(|| PathBuf::from(text)))
+}
+
+fn show_optional_path(path: &Option<PathBuf>) -> Value {
+    let path = path.as_deref().map(std::path::Path::display);
+    Value::String(path.map(|path| path.to_string()).unwrap_or_default())
+}
 
 pub(super) const ORIGINS: Kind<Vec<Origin>> = Kind {
     allowed: "a list of origins such as [\"https://app.example\"], or [\"*\"] for all",

@@ -3,14 +3,18 @@
 
 use hyper::StatusCode;
 
-use super::private::{Answer, Api, sessions};
+use super::private::{Answer, Api, cluster, sessions};
 use crate::{
-    cli::admin::{Reply, respond},
+    cli::admin::{CLUSTER, Reply, respond},
     node::now_ms,
 };
 
 /// Answers a request on the admin socket; `path` may have a query.
 pub(super) async fn answer(api: &Api, method: &str, path: &str, body: &[u8]) -> Answer {
+    if (method, path) == ("GET", CLUSTER) {
+        let view = cluster::view(&api.node).await;
+        return Answer::new(StatusCode::OK, view.to_string());
+    }
     let Reply {
         status,
         body,

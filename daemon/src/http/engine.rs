@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use super::public::{From, json};
 use crate::{
     app::handler::Handshake,
-    node::now_ms,
+    node::{Place, now_ms},
     shard::{command::Command, machine::Transport, state::Terms, thread::Shard},
     transport::upgrade::{self, Purpose},
 };
@@ -267,8 +267,10 @@ fn websocket<B>(
 /// The shard that a connection's id names.
 fn owner(shard: &Shard, sid: &str) -> Result<usize, Rejection> {
     let node = &shard.node;
-    let owner = node.ids.shard_of(sid, node.hub.shards.len());
-    owner.ok_or(Rejection::UnknownSid)
+    match node.ids.place_of(sid, node.hub.shards.len()) {
+        Some(Place::Here(shard)) => Ok(shard),
+        Some(Place::There(_)) | None => Err(Rejection::UnknownSid),
+    }
 }
 
 /// A poll or a post of a connection that exists, on this shard or another one.

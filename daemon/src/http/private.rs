@@ -11,12 +11,13 @@
 //! | `repeats` | idempotency keys |
 //! | `typed` | emits of the trading profile |
 //! | `sessions`, `look`, `act` | sessions; rooms, sockets and users; acts on them |
-//! | `status` | detailed health, metrics |
+//! | `status`, `cluster` | detailed health, metrics; the nodes |
 //! | `answer`, `refusal` | what goes back |
 
 mod act;
 mod answer;
 mod body;
+pub(in crate::http) mod cluster;
 mod command;
 mod emit;
 mod fields;
@@ -176,6 +177,7 @@ async fn perform(
         }
         Call::Detailed => status::detailed(api).await,
         Call::Description => Ok(Answer::new(hyper::StatusCode::OK, DESCRIPTION)),
+        Call::Cluster => cluster::show(api).await,
         Call::EmitOne => emit::one(api, &body).await,
         Call::EmitBatch => emit::batch(api, &body).await,
         Call::EmitStream => unreachable!("a stream has no whole body"),

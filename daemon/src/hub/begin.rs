@@ -44,6 +44,7 @@ impl Hub {
         let namespace = self.check(node, &request)?;
         let id = request.id.clone().unwrap_or_else(|| node.ids.emit());
         let (live, single) = self.by_class(node, &request);
+        // Its own clients first: no peer shall delay them.
         let mut except = room_names_or_none(&request.except);
         let alone = live.is_empty() && single.len() == 1;
         let mut appends = Vec::new();
@@ -75,11 +76,15 @@ impl Hub {
             })
             .await;
         }
+        if !request.local {
+            node.relay.forward(node, &request, &id);
+        }
         Ok(Begun { id, appends, alone })
     }
 
-    /// Sends an emit that asks for acknowledgements. Emits begun later come after it.
-    pub async fn ask(
+    /// Sends an emit that asks for acknowledgements to this node's clients. Emits begun later come
+    /// after it.
+    pub(crate) async fn ask(
         &self,
         node: &Node,
         request: EmitRequest,

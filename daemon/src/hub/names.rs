@@ -13,18 +13,25 @@ const MAX_NAMESPACES: usize = 10_000;
 
 /// The namespaces that have been used on this node.
 #[derive(Debug, Default)]
-pub(crate) struct Namespaces {
-    numbers: RwLock<HashMap<Arc<str>, NamespaceId>>,
+pub(crate) struct Namespaces(RwLock<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    numbers: HashMap<Arc<str>, NamespaceId>,
+    names: Vec<Arc<str>>,
 }
 
 impl Namespaces {
     /// The number of a name that was used before.
     pub(crate) fn find(&self, name: &str) -> Option<NamespaceId> {
-        self.numbers
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(name)
-            .copied()
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        known.numbers.get(name).copied()
+    }
+
+    /// The name of a number.
+    pub(crate) fn name(&self, number: NamespaceId) -> Option<Arc<str>> {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        known.names.get(number as usize).cloned()
     }
 
     /// The number of a name, new if need be; `None` when there are too many.
@@ -32,15 +39,17 @@ impl Namespaces {
         if let Some(number) = self.find(name) {
             return Some(number);
         }
-        let mut numbers = self.numbers.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(number) = numbers.get(name) {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(number) = known.numbers.get(name) {
             return Some(*number);
         }
-        let number = NamespaceId::try_from(numbers.len()).ok()?;
-        if numbers.len() >= MAX_NAMESPACES {
+        let number = NamespaceId::try_from(known.names.len()).ok()?;
+        if known.names.len() >= MAX_NAMESPACES {
             return None;
         }
-        numbers.insert(name.into(), number);
+        let name: Arc<str> = name.into();
+        known.names.push(name.clone());
+        known.numbers.insert(name, number);
         Some(number)
     }
 }

@@ -2,13 +2,14 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use super::Hub;
-use crate::shard::{command::Command, state::State};
+use crate::shard::{command::Command, machine::Transport, state::State};
 
 /// A socket as an operator sees it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SocketInfo {
     /// Its id.
     pub id: Arc<str>,
@@ -18,8 +19,8 @@ pub struct SocketInfo {
     pub user: Option<Arc<str>>,
     /// The rooms that it is in.
     pub rooms: Vec<Arc<str>>,
-    /// `polling` or `websocket`.
-    pub transport: &'static str,
+    /// What carries its connection.
+    pub transport: Transport,
     /// Whether it was recovered.
     pub recovered: bool,
     /// Its address.
@@ -33,7 +34,7 @@ pub struct SocketInfo {
 }
 
 /// Which sockets are meant.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Target {
     /// Only of this namespace.
     pub namespace: Option<String>,
@@ -74,7 +75,7 @@ impl Target {
 }
 
 /// What to do with sockets.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Act {
     /// Put them into rooms.
     Join(Vec<String>),

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::state::State;
 use crate::{
@@ -92,6 +92,8 @@ pub(crate) enum Command {
 /// One shard as the rest of the node sees it.
 pub(crate) struct ShardHandle {
     pub(crate) mailbox: mpsc::Sender<Command>,
+    /// Notified when the shard has something to look at that is no command.
+    pub(crate) wake: Arc<Notify>,
     pub(crate) load: Arc<Load>,
 }
 

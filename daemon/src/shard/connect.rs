@@ -16,6 +16,7 @@ use super::{
     command::{Command, ConnectionKey, SocketKey},
     machine::Reason,
     outbox::Keep,
+    registering::Then,
     rooms::{EVERYBODY, SocketIndex},
     state::{Held, Leaver, Socket, State, Terms},
 };
@@ -206,6 +207,7 @@ impl State {
             expires_ms: admission.expires_ms,
             recovered: false,
             following: following.map(Box::new),
+            announced: 0,
             held: Some(Held::default()),
             acks: HashMap::new(),
             auth,
@@ -224,9 +226,11 @@ impl State {
         }
         let key = self.socket_key(index);
         match opened {
-            Opened::Plain => self.welcome(key),
+            Opened::Plain => self.when_registered(key, Then::Welcome),
             Opened::Fresh { .. } => self.keep_record(key),
-            Opened::Returning { record, offset } => self.read_missed(key, record, offset),
+            Opened::Returning { record, offset } => {
+                self.when_registered(key, Then::Read(record, offset));
+            }
         }
     }
 
@@ -275,7 +279,12 @@ impl State {
         self.ask_desk(key, connection, name, work);
     }
 
-    fn read_missed(&mut self, key: SocketKey, record: Box<Record>, offset: Option<String>) {
+    pub(super) fn read_missed(
+        &mut self,
+        key: SocketKey,
+        record: Box<Record>,
+        offset: Option<String>,
+    ) {
         let node = self.node.clone();
         let connection = self.sockets[key.index as usize].connection;
         let name = (Arc::from(record.pid.as_str()), record.version);
@@ -335,7 +344,7 @@ impl State {
                     following.starts.extend(still);
                 }
                 if socket.held.is_some() {
-                    self.welcome(key);
+                    self.when_registered(key, Then::Welcome);
                 }
             }
             Stored::Recovered {
@@ -351,7 +360,7 @@ impl State {
                 if let Some(following) = socket.following.take() {
                     self.by_pid.remove(&following.pid);
                 }
-                return self.welcome(key);
+                return self.when_registered(key, Then::Welcome);
             }
             Stored::NotKept => return self.close(connection, Reason::Unavailable),
             Stored::Failed(reason) => return self.close(connection, reason),
@@ -369,7 +378,7 @@ impl State {
     }
 
     /// Answers CONNECT, lets out what was held, and tells the handler.
-    fn welcome(&mut self, key: SocketKey) {
+    pub(super) fn welcome(&mut self, key: SocketKey) {
         self.answer_connect(key);
         self.let_in(key);
     }

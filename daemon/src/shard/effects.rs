@@ -3,6 +3,7 @@
 use super::{
     command::{Command, ConnectionKey, Job, SocketKey, Waiting},
     outbox::Keep,
+    registering::Then,
     state::{State, connection_of},
 };
 use crate::{
@@ -13,7 +14,8 @@ use crate::{
 
 impl State {
     /// Carries out effects in order. Where the client has a recovery record, acknowledgements
-    /// that follow a change of rooms wait until that change is kept.
+    /// that follow a change of rooms wait until that change is kept; where there are peers, they
+    /// wait until those know of it.
     pub(super) fn apply(&mut self, key: SocketKey, effects: Vec<Effect>) {
         let mut rooms_changed = false;
         for effect in effects {
@@ -33,7 +35,10 @@ impl State {
                         args,
                         attachments,
                     };
-                    self.ack(key, ack, rooms_changed);
+                    if std::mem::take(&mut rooms_changed) {
+                        self.keep_record(key);
+                    }
+                    self.ack(key, ack);
                 }
                 Effect::Emit(event) => self.emit_to(key, &event),
                 Effect::Disconnect { close } => self.disconnect(key, close),
@@ -56,19 +61,13 @@ impl State {
         self.leave(key.index, room)
     }
 
-    fn ack(&mut self, key: SocketKey, ack: Ack, rooms_changed: bool) {
+    fn ack(&mut self, key: SocketKey, ack: Ack) {
         let Some(socket) = self.socket(key) else {
             return;
         };
         let args: Vec<&str> = ack.args.iter().map(|arg| arg.get()).collect();
         let frames = socket::encode_ack(&socket.namespace_name, ack.id, &args, &ack.attachments);
-        let connection = socket.connection;
-        match &mut socket.following {
-            Some(following) if rooms_changed || following.is_writing() => {
-                following.waiting.extend(frames);
-            }
-            _ => self.send(connection, &frames, Keep::Always),
-        }
+        self.when_registered(key, Then::Ack(frames));
     }
 
     /// Sends an event to one socket, as a live one.

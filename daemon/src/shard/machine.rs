@@ -14,7 +14,8 @@ use crate::protocol::{
 };
 
 /// The transport that carries a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Transport {
     /// HTTP long polling.
     Polling,

@@ -60,7 +60,7 @@ impl State {
             namespace: view.namespace.clone(),
             user: view.user.cloned(),
             rooms,
-            transport: view.transport.name(),
+            transport: view.transport,
             recovered: view.recovered,
             ip: view.handshake.ip,
             connection: view.connection.clone(),

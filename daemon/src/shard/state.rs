@@ -21,6 +21,7 @@ use super::{
     conflate::Conflations,
     machine::{Action, Machine, Reason, Transport},
     outbox::{Keep, Outbox, Pushed},
+    registering::Registering,
     rooms::{Joined, Left, NamespaceId, Rooms, SocketIndex},
     run::Run,
     timers::{Due, Timers},
@@ -135,6 +136,8 @@ pub(crate) struct Socket {
     pub(super) recovered: bool,
     /// Present if the client was given a `pid`.
     pub(super) following: Option<Box<Following>>,
+    /// The latest of its joins that the peers are told of; 0 if there are no peers.
+    pub(super) announced: u64,
     /// Emits that arrive before CONNECT is answered.
     pub(super) held: Option<Held>,
     /// Emits that wait for this client's acknowledgement, by packet id.
@@ -183,6 +186,8 @@ pub(crate) struct State {
     pub(super) mark: u32,
     /// The sockets of the emit being delivered; kept for its capacity.
     pub(super) targets: Vec<SocketIndex>,
+    /// Sockets whose rooms the peers do not know of yet, in the order of their joins.
+    pub(super) registering: VecDeque<Registering>,
     /// Work that the control plane has no room for yet.
     pub(super) backlog: VecDeque<Waiting>,
     /// What WebSockets are read with.
@@ -229,6 +234,7 @@ impl State {
             marks: Vec::new(),
             mark: 0,
             targets: Vec::new(),
+            registering: VecDeque::new(),
             backlog: VecDeque::new(),
             run: Run::default(),
             generation: 0,
@@ -386,11 +392,21 @@ impl State {
 
     /// Puts a socket into a room.
     pub(super) fn join(&mut self, index: SocketIndex, room: &Arc<str>) -> bool {
-        let namespace = self.sockets[index as usize].namespace;
+        let socket = &self.sockets[index as usize];
+        let (namespace, name) = (socket.namespace, &socket.namespace_name);
+        let node = &self.node;
         match self.rooms.join(namespace, room, index) {
             Joined::Already => return false,
             Joined::Member => {}
-            Joined::First => self.node.hub.registry.add(namespace, room, self.index),
+            Joined::First => {
+                let announce = || node.relay.joined(name, room);
+                node.hub.registry.add(namespace, room, self.index, announce);
+            }
+        }
+        if node.relay.cluster().is_some() {
+            // The room's first member may be about to be announced itself.
+            let announced = node.hub.registry.announced(namespace, room);
+            self.announced(index, announced);
         }
         if self.sockets[index as usize].held.is_none() {
             self.catch_up(index, namespace, room);
@@ -410,7 +426,15 @@ impl State {
     }
 
     pub(super) fn room_emptied(&mut self, namespace: NamespaceId, room: &str) {
-        self.node.hub.registry.remove(namespace, room, self.index);
+        let node = &self.node;
+        let withdraw = || {
+            if let Some(name) = node.hub.namespaces.name(namespace) {
+                node.relay.left(&name, room);
+            }
+        };
+        node.hub
+            .registry
+            .remove(namespace, room, self.index, withdraw);
         if let Some((number, at)) = self.conflations.forget(namespace, room) {
             self.timers.rearm(Due::Room(number), Some(at), None);
         }

@@ -121,7 +121,7 @@ pub(crate) fn spawn(
 
 impl Shard {
     fn new(node: Arc<Node>, index: usize, load: Arc<Load>) -> Self {
-        let wake = Arc::new(Notify::new());
+        let wake = node.hub.shards[index].wake.clone();
         let state = State::new(node.clone(), index, load, wake.clone());
         Self {
             node,
@@ -139,11 +139,14 @@ impl Shard {
         let mut sweep = Instant::now() + SWEEP;
         loop {
             let now = Instant::now();
-            let due = self.state.borrow_mut().tick(now);
+            let (due, patience) = {
+                let mut state = self.state.borrow_mut();
+                (state.tick(now), state.registered(now))
+            };
             let rest = pace.rest(now);
             let again = self.is_backlogged().then(|| now + AGAIN);
             let flush = self.is_dirty().then_some(now);
-            let until = [due, rest, again, flush].into_iter().flatten();
+            let until = [due, patience, rest, again, flush].into_iter().flatten();
             let until = until.fold(sweep, Instant::min);
             tokio::select! {
                 biased;

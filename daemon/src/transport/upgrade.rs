@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     app::handler::Handshake,
+    node::Place,
     shard::{command::Command, machine::Transport, state::Terms, thread::Shard},
 };
 
@@ -105,9 +106,9 @@ pub(crate) async fn assign(
 /// Carries a WebSocket to the shard of its connection.
 async fn upgrade(shard: &Rc<Shard>, sid: &str, detached: Detached) {
     let shards = &shard.node.hub.shards;
-    match shard.node.ids.shard_of(sid, shards.len()) {
-        Some(owner) if owner == shard.index => shard.adopt(sid, detached),
-        Some(owner) => {
+    match shard.node.ids.place_of(sid, shards.len()) {
+        Some(Place::Here(owner)) if owner == shard.index => shard.adopt(sid, detached),
+        Some(Place::Here(owner)) => {
             let Ok(detached) = detached.loosen() else {
                 return;
             };
@@ -117,7 +118,7 @@ async fn upgrade(shard: &Rc<Shard>, sid: &str, detached: Detached) {
             };
             let _ = shards[owner].mailbox.send(adopt).await;
         }
-        None => {}
+        Some(Place::There(_)) | None => {}
     }
 }
 

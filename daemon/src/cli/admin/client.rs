@@ -21,6 +21,9 @@ const LARGEST_ANSWER: usize = 256 << 20;
 /// Hashing a password on a busy machine takes seconds, not minutes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Method, path and body.
+type HttpParts = (&'static str, String, Option<Value>);
+
 /// A connection to the admin socket.
 pub(super) struct Client {
     requests: SendRequest<Full<Bytes>>,
@@ -86,7 +89,16 @@ impl Client {
 
     /// Asks the daemon, and returns its answer.
     pub(super) async fn perform(&mut self, call: &AdminCall) -> Result<Value, ClientError> {
-        let exchange = tokio::time::timeout(PATIENCE, self.exchange(call)).await;
+        self.request(call.to_http()).await
+    }
+
+    /// Looks at what the daemon shows at a path.
+    pub(super) async fn look(&mut self, path: &str) -> Result<Value, ClientError> {
+        self.request(("GET", path.to_owned(), None)).await
+    }
+
+    async fn request(&mut self, parts: HttpParts) -> Result<Value, ClientError> {
+        let exchange = tokio::time::timeout(PATIENCE, self.exchange(parts)).await;
         let (status, body) = exchange
             .map_err(|_| lost(&self.socket, &format!("no answer within {PATIENCE:?}")))??;
         let answer = serde_json::from_slice(&body).unwrap_or(Value::Null);
@@ -97,8 +109,10 @@ impl Client {
         }
     }
 
-    async fn exchange(&mut self, call: &AdminCall) -> Result<(StatusCode, Bytes), ClientError> {
-        let (method, path, body) = call.to_http();
+    async fn exchange(
+        &mut self,
+        (method, path, body): HttpParts,
+    ) -> Result<(StatusCode, Bytes), ClientError> {
         let body = body
             .map(|body| Bytes::from(body.to_string()))
             .unwrap_or_default();

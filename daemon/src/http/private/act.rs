@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{
     Api,
-    answer::Answer,
+    answer::{Answer, with_silent},
     command::MAX_TARGETS,
     emit::Outcome,
     fields::{Fields, quoted},
@@ -20,8 +20,12 @@ const MEMBERS: [&str; 3] = ["users", "sockets", "rooms"];
 /// Disconnects one socket.
 pub(super) async fn disconnect_socket(api: &Api, id: &str, body: &[u8]) -> Outcome {
     let act = disconnect(body)?;
-    let found = api.node.hub().sockets(Target::socket(id)).await;
-    if !found.iter().any(|socket| *socket.id == *id) {
+    let found = api
+        .node
+        .relay()
+        .sockets(&api.node, Target::socket(id))
+        .await;
+    if !found.value.iter().any(|socket| *socket.id == *id) {
         return Err(Refusal::not_found("there is no such socket"));
     }
     carry_out(api, Target::socket(id), act).await
@@ -48,8 +52,9 @@ pub(super) async fn leave(api: &Api, room: &str, body: &[u8]) -> Outcome {
 }
 
 async fn carry_out(api: &Api, target: Target, act: Act) -> Outcome {
-    let sockets = api.node.hub().act(target, act).await;
-    Ok(Answer::accepted(&json!({ "sockets": sockets })))
+    let done = api.node.relay().act(&api.node, target, act).await;
+    let body = json!({ "sockets": done.value });
+    Ok(Answer::accepted(&with_silent(body, &done.silent)))
 }
 
 fn disconnect(body: &[u8]) -> Result<Act, Refusal> {

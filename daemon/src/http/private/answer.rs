@@ -3,6 +3,7 @@
 use std::{
     convert::Infallible,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -31,6 +32,14 @@ pub(crate) struct Answer {
 /// A body that is written while it is being made; it ends when its sender is gone.
 #[derive(Debug)]
 pub(crate) struct Lines(pub(super) mpsc::Receiver<Bytes>);
+
+/// Names the nodes that did not answer, if any: then the rest is not all that there is.
+pub(super) fn with_silent(mut body: serde_json::Value, silent: &[Arc<str>]) -> serde_json::Value {
+    if let Some(fields) = body.as_object_mut().filter(|_| !silent.is_empty()) {
+        fields.insert("unreachable".to_owned(), serde_json::json!(silent));
+    }
+    body
+}
 
 impl Answer {
     /// An answer with a JSON text.

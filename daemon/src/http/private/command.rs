@@ -64,6 +64,7 @@ impl Command {
             },
             volatile: fields.flag("volatile")?,
             id: id(&fields)?,
+            local: false,
         };
         let ack = ack(&fields)?;
         if ack.is_some() && request.volatile {

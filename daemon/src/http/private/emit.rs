@@ -19,10 +19,8 @@ use super::{
 };
 use crate::{
     app::handler::BoxFuture,
-    hub::{
-        Accepted, Responses,
-        begin::{Asked, Begun},
-    },
+    hub::{Accepted, Responses, begin::Begun},
+    relay::AskedAll,
 };
 
 /// Emits in one batch.
@@ -34,7 +32,7 @@ pub(super) type Outcome = Result<Answer, Refusal>;
 /// An emit that was taken in and waits for its answer.
 enum Sent {
     Begun(Begun),
-    Asked(Asked),
+    Asked(AskedAll),
 }
 
 /// How far an emit has come.
@@ -57,9 +55,12 @@ struct Taken {
 
 /// The answer to an emit that asked for acknowledgements.
 #[derive(Serialize)]
-struct Acknowledged {
+struct Acknowledged<'a> {
     responses: Vec<Value>,
     missing: Vec<Arc<str>>,
+    /// Nodes that did not tell their clients' answers.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    unreachable: &'a [Arc<str>],
 }
 
 /// One emit.
@@ -166,17 +167,20 @@ fn claim(api: &Api, command: &Command) -> Option<Claim> {
 }
 
 async fn send(api: &Api, command: Command) -> Result<Sent, Refusal> {
-    let (hub, node) = (api.node.hub(), &*api.node);
+    let node = &*api.node;
     Ok(match command.ack {
-        None => Sent::Begun(hub.begin(node, command.request).await?),
-        Some(timeout) => Sent::Asked(hub.ask(node, command.request, timeout).await?),
+        None => Sent::Begun(node.hub().begin(node, command.request).await?),
+        Some(timeout) => Sent::Asked(node.relay().ask(node, command.request, timeout).await?),
     })
 }
 
 async fn finish(sent: Sent, ticket: Option<Ticket>) -> Outcome {
     let answer = match sent {
         Sent::Begun(begun) => taken(begun.kept().await?),
-        Sent::Asked(asked) => acknowledged(asked.answered().await),
+        Sent::Asked(asked) => {
+            let (responses, silent) = asked.answered().await;
+            acknowledged(responses, &silent)
+        }
     };
     if let Some(ticket) = ticket {
         ticket.settle(answer.clone(), Instant::now());
@@ -192,13 +196,17 @@ fn taken(accepted: Accepted) -> Answer {
     })
 }
 
-fn acknowledged(responses: Responses) -> Answer {
+fn acknowledged(responses: Responses, silent: &[Arc<str>]) -> Answer {
     let Responses { responses, missing } = responses;
     let responses = responses
         .iter()
         .map(|(_, args, attachments)| argument(args, attachments))
         .collect();
-    Answer::ok(&Acknowledged { responses, missing })
+    Answer::ok(&Acknowledged {
+        responses,
+        missing,
+        unreachable: silent,
+    })
 }
 
 /// The argument of an acknowledgement: the first, as `emitWithAck` gives it, or null.

@@ -1,10 +1,12 @@
 //! Rooms, sockets and users as they are now.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::{
     Api,
-    answer::Answer,
+    answer::{Answer, with_silent},
     emit::Outcome,
     query::{Page, Query},
     refusal::Refusal,
@@ -15,10 +17,11 @@ use crate::hub::query::{SocketInfo, Target};
 pub(super) async fn rooms(api: &Api, query: Option<&str>) -> Outcome {
     let query = Query::parse(query, &["limit", "after", "namespace"])?;
     let page = query.page()?;
-    let rooms = api.node.hub().rooms(&namespace(&query)).await;
+    let found = api.node.relay().rooms(&api.node, &namespace(&query)).await;
     let show = |(room, sockets): &(_, usize)| json!({ "room": room, "sockets": sockets });
-    let (rooms, next) = page.cut(rooms.into_iter(), |(room, _)| room, show);
-    Ok(Answer::ok(&json!({ "rooms": rooms, "next": next })))
+    let (rooms, next) = page.cut(found.value.into_iter(), |(room, _)| room, show);
+    let body = json!({ "rooms": rooms, "next": next });
+    Ok(Answer::ok(&with_silent(body, &found.silent)))
 }
 
 /// The sockets in a room.
@@ -31,10 +34,11 @@ pub(super) async fn room(api: &Api, room: &str, query: Option<&str>) -> Outcome 
         rooms: vec![room.to_owned()],
         ..Target::default()
     };
-    let (count, sockets, next) = sockets_page(api, target, &page).await;
-    Ok(Answer::ok(&json!({
+    let (count, sockets, next, silent) = sockets_page(api, target, &page).await;
+    let body = json!({
         "room": room, "namespace": namespace, "count": count, "sockets": sockets, "next": next,
-    })))
+    });
+    Ok(Answer::ok(&with_silent(body, &silent)))
 }
 
 /// All sockets, or those of a namespace.
@@ -45,16 +49,20 @@ pub(super) async fn sockets(api: &Api, query: Option<&str>) -> Outcome {
         namespace: query.value("namespace"),
         ..Target::all()
     };
-    let (count, sockets, next) = sockets_page(api, target, &page).await;
+    let (count, sockets, next, silent) = sockets_page(api, target, &page).await;
     let body = json!({ "count": count, "sockets": sockets, "next": next });
-    Ok(Answer::ok(&body))
+    Ok(Answer::ok(&with_silent(body, &silent)))
 }
 
 /// One socket.
 pub(super) async fn socket(api: &Api, id: &str) -> Outcome {
-    let found = api.node.hub().sockets(Target::socket(id)).await;
+    let found = api
+        .node
+        .relay()
+        .sockets(&api.node, Target::socket(id))
+        .await;
     // A room may have the id's form; only the socket itself is meant.
-    let found = found.iter().find(|socket| *socket.id == *id);
+    let found = found.value.iter().find(|socket| *socket.id == *id);
     let found = found.ok_or_else(|| Refusal::not_found("there is no such socket"))?;
     Ok(Answer::ok(&view(found)))
 }
@@ -67,23 +75,32 @@ pub(super) async fn user(api: &Api, user: &str, query: Option<&str>) -> Outcome 
         namespace: query.value("namespace"),
         ..Target::user(user)
     };
-    let (count, sockets, next) = sockets_page(api, target, &page).await;
-    Ok(Answer::ok(&json!({
+    let (count, sockets, next, silent) = sockets_page(api, target, &page).await;
+    let body = json!({
         "userId": user, "connected": count > 0, "count": count, "sockets": sockets, "next": next,
-    })))
+    });
+    Ok(Answer::ok(&with_silent(body, &silent)))
 }
 
 fn namespace(query: &Query) -> String {
     query.value("namespace").unwrap_or_else(|| "/".to_owned())
 }
 
-/// How many sockets there are, the page, and where the next one begins.
-async fn sockets_page(api: &Api, target: Target, page: &Page) -> (usize, Vec<Value>, Value) {
+/// How many sockets there are, the page, where the next one begins, and who did not answer.
+async fn sockets_page(
+    api: &Api,
+    target: Target,
+    page: &Page,
+) -> (usize, Vec<Value>, Value, Vec<Arc<str>>) {
     let (after, limit) = (page.after.clone(), page.limit);
+    let relay = api.node.relay();
     // One more tells whether there is another page.
-    let (count, found) = api.node.hub().sockets_page(target, after, limit + 1).await;
-    let (sockets, next) = page.cut(found.iter(), |socket| &socket.id, |socket| view(socket));
-    (count, sockets, next)
+    let found = relay
+        .sockets_page(&api.node, target, after, limit + 1)
+        .await;
+    let (count, all) = found.value;
+    let (sockets, next) = page.cut(all.iter(), |socket| &socket.id, |socket| view(socket));
+    (count, sockets, next, found.silent)
 }
 
 fn view(socket: &SocketInfo) -> Value {

@@ -14,6 +14,7 @@ pub(super) enum Call {
     Detailed,
     Metrics,
     Description,
+    Cluster,
     EmitOne,
     EmitBatch,
     EmitStream,
@@ -63,7 +64,7 @@ const fn route(
 }
 
 /// All routes, the busiest first.
-pub(super) static ROUTES: [Route; 25] = [
+pub(super) static ROUTES: [Route; 26] = [
     route("POST", "/api/v1/emit", Some(Emit), Call::EmitOne),
     route("POST", "/api/v1/emit/batch", Some(Emit), Call::EmitBatch),
     route("POST", "/api/v1/emit/stream", Some(Emit), Call::EmitStream),
@@ -96,6 +97,7 @@ pub(super) static ROUTES: [Route; 25] = [
     route("GET", "/metrics", None, Call::Metrics),
     route("GET", "/api/health/detailed", Some(Read), Call::Detailed),
     route("GET", "/api/openapi.json", Some(Read), Call::Description),
+    route("GET", "/api/v1/cluster", Some(Read), Call::Cluster),
     route("POST", "/api/v1/sessions", Some(Admin), Call::CreateSession),
     route("GET", "/api/v1/sessions/{id}", Some(Admin), Call::Session),
     route(

@@ -29,7 +29,10 @@ pub(super) async fn create(api: &Api, body: &[u8]) -> Outcome {
         expires_ms,
         ..
     } = &session;
-    api.node.hub().renew_session(user, id, *expires_ms).await;
+    let node = &*api.node;
+    node.relay()
+        .renew_session(node, user, id, *expires_ms)
+        .await;
     Ok(Answer::created(&SessionView::from(&session)))
 }
 
@@ -59,7 +62,7 @@ pub(crate) async fn end_sockets(node: &Node, ended: Vec<Session>) {
         return;
     };
     let ids = ended.into_iter().map(|session| session.id).collect();
-    node.hub().end_sessions(&user, ids).await;
+    node.relay().end_sessions(node, &user, ids).await;
 }
 
 /// Ends one session if it is this user's, with its sockets.

@@ -131,6 +131,7 @@ async fn send(
         },
         volatile: false,
         id: None,
+        local: false,
     };
     emit::perform(api, Command { request, ack: None }).await
 }

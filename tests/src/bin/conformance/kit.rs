@@ -35,7 +35,16 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 /// The test handler and its control API.
 #[derive(Default)]
 pub(crate) struct Kit {
-    gone: Arc<Mutex<Vec<Value>>>,
+    heard: Arc<Heard>,
+}
+
+/// What this node was told and is asked for later.
+#[derive(Default)]
+struct Heard {
+    /// Sockets that are gone.
+    gone: Mutex<Vec<Value>>,
+    /// Events from the handlers of other nodes that want no answer.
+    events: Mutex<Vec<Value>>,
 }
 
 impl Handler for Kit {
@@ -94,6 +103,7 @@ impl Handler for Kit {
                     },
                     volatile: false,
                     id: None,
+                    local: false,
                 };
                 context.ask(Effect::Broadcast(request));
             }
@@ -101,11 +111,26 @@ impl Handler for Kit {
         }
     }
 
+    fn server_event(&self, event: &str, args: &[Box<RawValue>]) -> Option<Box<RawValue>> {
+        let args: Vec<Value> = args
+            .iter()
+            .filter_map(|arg| serde_json::from_str(arg.get()).ok())
+            .collect();
+        if event == "hello-cluster" {
+            return Some(raw(&json!({ "server": std::process::id(), "got": args })));
+        }
+        let mut events = lock(&self.heard.events);
+        if events.len() < MAX_GONE {
+            events.push(json!({ "event": event, "args": args }));
+        }
+        None
+    }
+
     fn disconnected(&self, socket: &SocketView<'_>, reason: Reason) {
         let at = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
-        let mut gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut gone = lock(&self.heard.gone);
         if gone.len() < MAX_GONE {
             gone.push(json!({
                 "nsp": &**socket.namespace,
@@ -127,7 +152,7 @@ impl Routes for Kit {
     }
 
     fn answer(&self, node: Arc<Node>, request: PublicRequest) -> BoxFuture<Response<Full<Bytes>>> {
-        let gone = self.gone.clone();
+        let heard = self.heard.clone();
         Box::pin(async move {
             let operation = request.path.trim_start_matches(CONTROL);
             let body = match request.body.is_empty() {
@@ -135,7 +160,7 @@ impl Routes for Kit {
                 false => serde_json::from_slice(&request.body).map_err(|error| error.to_string()),
             };
             let outcome = match body {
-                Ok(Value::Object(body)) => control(&node, &gone, operation, &body).await,
+                Ok(Value::Object(body)) => control(&node, &heard, operation, &body).await,
                 Ok(_) => Err("the body must be an object".to_owned()),
                 Err(error) => Err(error),
             };
@@ -157,7 +182,7 @@ impl Routes for Kit {
 
 async fn control(
     node: &Node,
-    gone: &Mutex<Vec<Value>>,
+    heard: &Heard,
     operation: &str,
     body: &Map<String, Value>,
 ) -> Result<Value, String> {
@@ -166,9 +191,9 @@ async fn control(
         Some(nsp) => nsp.as_str().ok_or("nsp must be a string")?.to_owned(),
     };
     let target = target(&namespace, body)?;
-    let hub = node.hub();
+    let (hub, relay) = (node.hub(), node.relay());
     let act = async |act| {
-        hub.act(target.clone(), act).await;
+        relay.act(node, target.clone(), act).await;
         Ok(json!({ "ok": true }))
     };
     match operation {
@@ -187,11 +212,14 @@ async fn control(
             Some("engine") => act(Act::CloseTransport).await,
             _ => Err("mode must be namespace, close or engine".to_owned()),
         },
-        "sockets" => Ok(hub.sockets(target).await.iter().map(socket).collect()),
+        "sockets" => {
+            let found = relay.sockets(node, target).await;
+            Ok(found.value.iter().map(socket).collect())
+        }
         "local" => Ok(hub.sockets(target).await.iter().map(local).collect()),
         "rooms" => {
-            let rooms = hub.rooms(&namespace).await;
-            let sockets = hub.sockets(target).await;
+            let rooms = relay.rooms(node, &namespace).await.value;
+            let sockets = relay.sockets(node, target).await.value;
             let ids = sockets.iter().map(|socket| socket.id.to_string());
             Ok(rooms
                 .keys()
@@ -199,17 +227,33 @@ async fn control(
                 .chain(ids)
                 .collect())
         }
-        "count" => Ok(json!(1)),
-        "gone" => Ok(Value::Array(
-            gone.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-        )),
-        "server-side-emit" if body.get("ack") == Some(&json!(true)) => {
-            Ok(json!({ "err": null, "responses": [] }))
+        "count" => {
+            let peers = relay.cluster().map_or(0, |cluster| cluster.peers().len());
+            Ok(json!(1 + peers))
         }
-        "server-side-emit" => Ok(json!({ "ok": true })),
-        "server-side-got" => Ok(json!([])),
+        "gone" => Ok(Value::Array(lock(&heard.gone).clone())),
+        "server-side-emit" => server_event(node, body).await,
+        "server-side-got" => Ok(Value::Array(lock(&heard.events).clone())),
         other => Err(format!("unknown operation {other}")),
     }
+}
+
+/// Sends an event to the handlers of the other nodes; with `ack` their answers come back.
+async fn server_event(node: &Node, body: &Map<String, Value>) -> Result<Value, String> {
+    let event = body.get("event").and_then(Value::as_str);
+    let event = event.ok_or("event must be a string")?;
+    let args = body.get("args").and_then(Value::as_array);
+    let args = args.into_iter().flatten().map(raw).collect();
+    let found = node.relay().server_event(event, args).await;
+    if body.get("ack") != Some(&json!(true)) {
+        return Ok(json!({ "ok": true }));
+    }
+    let err = (!found.silent.is_empty()).then_some("operation has timed out");
+    Ok(json!({ "err": err, "responses": found.value }))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn ask(node: &Node, namespace: &str, body: &Map<String, Value>) -> Result<Value, String> {
@@ -219,11 +263,13 @@ async fn ask(node: &Node, namespace: &str, body: &Map<String, Value>) -> Result<
         .map(Duration::from_millis);
     let request = emit(namespace, body)?;
     let asked = node
-        .hub()
-        .emit_with_ack(node, request, timeout.unwrap_or(ASK_TIMEOUT))
+        .relay()
+        .ask(node, request, timeout.unwrap_or(ASK_TIMEOUT))
         .await;
-    let collected = asked.map_err(|error| error.to_string())?;
-    let err = (!collected.missing.is_empty()).then_some("operation has timed out");
+    let asked = asked.map_err(|error| error.to_string())?;
+    let (collected, silent) = asked.answered().await;
+    let err =
+        (!collected.missing.is_empty() || !silent.is_empty()).then_some("operation has timed out");
     let responses: Vec<Value> = collected
         .responses
         .iter()
@@ -280,6 +326,7 @@ fn emit(namespace: &str, body: &Map<String, Value>) -> Result<EmitRequest, Strin
         },
         volatile: flag("volatile"),
         id: None,
+        local: flag("local"),
     })
 }
 

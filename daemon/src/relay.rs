@@ -1,0 +1,199 @@
+//! The only meeting of the switchboard and the cluster. What a peer sends is applied here and never
+//! forwarded again. A node that is alone has a relay without a cluster, which does nothing.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | `frame` | PURE: an emit on its way between nodes, as bytes |
+//! | `emit` | emits to the peers that have listeners, and from peers |
+//! | `calls` | acknowledgements that a peer collects for this node, and this node for a peer |
+//! | `question` | what nodes ask each other, and how it is answered |
+//! | `query` | an operator's questions and acts, for the whole cluster |
+
+mod calls;
+mod emit;
+mod frame;
+mod query;
+mod question;
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, OnceLock, PoisonError, RwLock, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tidings_cluster::{Application, BoxFuture, Carried, Change, Cluster, Peer, proto::RoomKey};
+
+use crate::node::{BootTag, NameTag, Node, boot_tag, name_tag};
+pub use calls::AskedAll;
+use calls::Calls;
+pub use query::Found;
+
+/// How long a client waits for the peers to know of its rooms. They answer within milliseconds; one
+/// that does not is dead or cut off, and gossip finds that out within twice this.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The way to the other nodes.
+#[derive(Default)]
+pub struct Relay {
+    /// Set once at start, if the node is one of several.
+    cluster: OnceLock<Cluster>,
+    /// The node that this belongs to.
+    node: OnceLock<Weak<Node>>,
+    peers: RwLock<Peers>,
+    calls: Calls,
+    /// Clients that were answered although a peer did not know of their rooms yet.
+    unknown: AtomicU64,
+}
+
+/// The live peers, by what ids say of them.
+#[derive(Default)]
+struct Peers {
+    by_boot: HashMap<BootTag, Arc<str>>,
+    by_name: HashMap<Arc<str>, Peer>,
+}
+
+impl Relay {
+    /// The node is there.
+    pub(crate) fn attach(&self, node: &Arc<Node>) {
+        let _ = self.node.set(Arc::downgrade(node));
+    }
+
+    /// The node is one of several from here on. To be called before clients come.
+    pub(crate) fn join(&self, cluster: Cluster) {
+        let _ = self.cluster.set(cluster);
+    }
+
+    /// The cluster, if the node is one of several.
+    pub fn cluster(&self) -> Option<&Cluster> {
+        self.cluster.get()
+    }
+
+    /// This node's first member came to a room; returns the number to wait for.
+    pub(crate) fn joined(&self, namespace: &str, room: &str) -> u64 {
+        self.cluster()
+            .map_or(0, |cluster| cluster.join(room_key(namespace, room)))
+    }
+
+    /// This node's last member left a room.
+    pub(crate) fn left(&self, namespace: &str, room: &str) {
+        if let Some(cluster) = self.cluster() {
+            cluster.leave(room_key(namespace, room));
+        }
+    }
+
+    /// Whether every ready peer knows of the join of that number.
+    pub(crate) fn is_known(&self, announced: u64) -> bool {
+        match self.cluster() {
+            Some(cluster) => announced <= cluster.floor(),
+            None => true,
+        }
+    }
+
+    /// A client was answered although a peer did not know of its rooms.
+    pub(crate) fn count_unknown(&self) {
+        self.unknown.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Clients that were answered although a peer did not know of their rooms.
+    pub(crate) fn unknown(&self) -> u64 {
+        self.unknown.load(Ordering::Relaxed)
+    }
+
+    /// The peer that holds the connections of a boot.
+    pub(crate) fn holder(&self, boot: BootTag) -> Option<Arc<str>> {
+        self.peers().by_boot.get(&boot).cloned()
+    }
+
+    /// The live peers that a socket's id may name.
+    fn homes(&self, tag: NameTag) -> Vec<Arc<str>> {
+        let peers = self.peers();
+        let named = peers.by_name.keys().filter(|name| name_tag(name) == tag);
+        named.cloned().collect()
+    }
+
+    fn node(&self) -> Option<Arc<Node>> {
+        self.node.get()?.upgrade()
+    }
+
+    fn peers(&self) -> std::sync::RwLockReadGuard<'_, Peers> {
+        self.peers.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn peer_up(&self, peer: Peer) {
+        let mut peers = self.peers.write().unwrap_or_else(PoisonError::into_inner);
+        let tag = boot_tag(&peer.name, peer.generation);
+        peers.by_boot.retain(|_, name| *name != peer.name);
+        peers.by_boot.insert(tag, peer.name.clone());
+        peers.by_name.insert(peer.name.clone(), peer);
+    }
+
+    fn peer_down(&self, name: &str) {
+        let mut peers = self.peers.write().unwrap_or_else(PoisonError::into_inner);
+        peers.by_boot.retain(|_, other| **other != *name);
+        peers.by_name.remove(name);
+    }
+}
+
+/// A room as the cluster knows it.
+fn room_key(namespace: &str, room: &str) -> RoomKey {
+    // Neither namespaces nor rooms may hold a NUL in front of which two could be told apart
+    // differently: a namespace ends at the first.
+    RoomKey::of(
+        [namespace.as_bytes(), b"\0", room.as_bytes()]
+            .concat()
+            .as_slice(),
+    )
+}
+
+impl Application for Relay {
+    fn deliver<'a>(&'a self, from: &'a Peer, frames: Vec<Bytes>) -> BoxFuture<'a, ()> {
+        Box::pin(self.apply(from, frames))
+    }
+
+    fn answer<'a>(&'a self, _from: &'a Peer, question: Bytes) -> BoxFuture<'a, Bytes> {
+        Box::pin(self.answer_question(question))
+    }
+
+    fn carry<'a>(&'a self, _from: &'a Peer, _head: Bytes, _carried: Carried) -> BoxFuture<'a, ()> {
+        Box::pin(async {})
+    }
+
+    fn changed(&self, change: Change) {
+        match change {
+            Change::Up(peer) => self.peer_up(peer),
+            Change::Down(name) => self.peer_down(&name),
+            Change::Floor(_) => {
+                if let Some(node) = self.node() {
+                    node.hub.wake_shards();
+                }
+            }
+            Change::Others { .. } => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peers_are_found_by_what_ids_say_of_them() {
+        let relay = Relay::default();
+        let boot = |generation| Peer {
+            name: "b".into(),
+            generation,
+        };
+        relay.peer_up(boot(1));
+        assert_eq!(relay.holder(boot_tag("b", 1)).as_deref(), Some("b"));
+        relay.peer_up(boot(2));
+        assert_eq!(relay.holder(boot_tag("b", 1)), None);
+        assert_eq!(relay.homes(name_tag("b")), ["b".into()]);
+        relay.peer_down("b");
+        assert_eq!(relay.holder(boot_tag("b", 2)), None);
+        assert!(relay.homes(name_tag("b")).is_empty());
+    }
+}

@@ -1,0 +1,91 @@
+//! Emits to the peers that have listeners, and emits from peers.
+
+use bytes::Bytes;
+use tidings_cluster::{Cluster, Peer};
+
+use super::{
+    Relay,
+    frame::{self, Call, Forwarded},
+    room_key,
+};
+use crate::{
+    event::{EmitRequest, RoomClass, room_names},
+    node::{Node, socket_home},
+};
+
+impl Relay {
+    /// Forwards an emit that this node has taken in and given to its own clients. Never waits.
+    pub(crate) fn forward(&self, node: &Node, request: &EmitRequest, id: &str) {
+        let Some(cluster) = self.cluster() else {
+            return;
+        };
+        let peers = self.listeners(cluster, node, request);
+        if peers != 0 {
+            cluster.forward(peers, &frame::encode(request, id, None));
+        }
+    }
+
+    /// Forwards an emit whose acknowledgements peers collect; returns the peers.
+    pub(super) fn forward_call(
+        &self,
+        cluster: &Cluster,
+        node: &Node,
+        request: &EmitRequest,
+        call: Call,
+    ) -> u64 {
+        let peers = self.listeners(cluster, node, request);
+        if peers != 0 {
+            let id = request.id.as_deref().unwrap_or_default();
+            cluster.forward(peers, &frame::encode(request, id, Some(call)));
+        }
+        peers
+    }
+
+    /// The peers that have members of the rooms, or may have. Each node keeps the history of
+    /// recoverable rooms, listeners or not, for the clients that come back to it.
+    fn listeners(&self, cluster: &Cluster, node: &Node, request: &EmitRequest) -> u64 {
+        let rooms = room_names(&request.rooms);
+        let namespace = &*request.namespace;
+        let is_kept = |room: &str| {
+            !request.volatile && node.handler.class(namespace, room) == RoomClass::Recoverable
+        };
+        if rooms.iter().any(|room| is_kept(room)) {
+            return cluster.everyone();
+        }
+        let keys: Vec<_> = rooms.iter().map(|room| room_key(namespace, room)).collect();
+        let mut peers = cluster.interested(&keys);
+        for room in &rooms {
+            if let Some(tag) = socket_home(room) {
+                for name in self.homes(tag) {
+                    peers |= cluster.slot_of(&name);
+                }
+            }
+        }
+        peers
+    }
+
+    /// Applies what a peer forwarded, in order.
+    pub(super) async fn apply(&self, from: &Peer, frames: Vec<Bytes>) {
+        let Some(node) = self.node() else {
+            return;
+        };
+        for bytes in frames {
+            match frame::decode(bytes) {
+                Ok(Forwarded {
+                    request,
+                    call: None,
+                }) => {
+                    // The peer was answered; whether the history took it here is logged only.
+                    if let Err(error) = node.hub.begin(&node, request).await.map(drop) {
+                        tracing::debug!(peer = %from.name, %error, "a forwarded emit was refused");
+                    }
+                }
+                Ok(Forwarded {
+                    request,
+                    call: Some(call),
+                }) => self.calls.take_in(&node, from, request, call).await,
+                Err(error) => tracing::warn!(peer = %from.name, %error, "not applied"),
+            }
+        }
+    }
+}
