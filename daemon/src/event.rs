@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     protocol::{
+        engine,
         frame::Frame,
         socket::{self, EventTemplate},
     },
@@ -162,6 +163,25 @@ impl Body {
         }
     }
 
+    /// The event itself again, for another node.
+    pub(crate) fn event(&self) -> Option<Event> {
+        let (text, attachments) = self.plain.split_first()?;
+        let text = std::str::from_utf8(text.payload()).ok()?;
+        let Ok(engine::Packet::Message(text)) = engine::decode_text(text) else {
+            return None;
+        };
+        let packet = socket::decode(text).ok()?;
+        let event = socket::event(packet.data?).ok()?;
+        let attachments = attachments.iter();
+        Some(Event {
+            name: event.name.into_owned(),
+            args: event.args.into_iter().map(ToOwned::to_owned).collect(),
+            attachments: attachments
+                .map(|frame| Bytes::copy_from_slice(frame.payload()))
+                .collect(),
+        })
+    }
+
     /// The frames for a client without a `pid`.
     pub(crate) fn plain(&self) -> &[Frame] {
         &self.plain
@@ -307,6 +327,20 @@ mod tests {
             };
             let back = Event::from_bytes(&event.to_bytes()).unwrap();
             prop_assert_eq!(format!("{event:?}"), format!("{back:?}"));
+        }
+
+        #[test]
+        fn an_encoded_event_can_be_had_again(
+            name in "[a-z\"é]{1,9}",
+            args in proptest::collection::vec(".{0,9}", 0..3),
+            attachment in proptest::collection::vec(any::<u8>(), 0..9),
+        ) {
+            let args = args.iter().map(|arg| serde_json::value::to_raw_value(arg).unwrap());
+            let mut args: Vec<_> = args.collect();
+            args.push(RawValue::from_string(r#"{"_placeholder":true,"num":0}"#.into()).unwrap());
+            let event = Event { name, args, attachments: vec![attachment.into()] };
+            let body = Body::new("/x", &event, None);
+            prop_assert_eq!(format!("{:?}", body.event().unwrap()), format!("{event:?}"));
         }
 
         #[test]

@@ -231,10 +231,8 @@ where
     ));
     relay.attach(&node);
     if let Some(cluster) = cluster(config, generation)? {
-        let cluster = Cluster::start(cluster, relay.clone()).await?;
-        relay.join(cluster.clone());
-        // Until then peers would not forward to it, and what it takes in would not reach them.
-        cluster.ready().await;
+        relay.join(Cluster::start(cluster, relay.clone()).await?);
+        tasks.spawn(ending(stop.clone(), relay.clone().run_late()));
     }
     let drain = config.drain.clone();
     Ok(Gateway {
@@ -256,14 +254,7 @@ impl Gateway {
 
     /// Spawns work of the application that ends with the node.
     pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
-        let stop = self.stop.clone();
-        self.tasks.spawn(async move {
-            // Dropped where it awaits; nothing of it outlives the node.
-            tokio::select! {
-                () = work => {}
-                () = stop.cancelled() => {}
-            }
-        });
+        self.tasks.spawn(ending(self.stop.clone(), work));
     }
 
     /// Spawns a server that finishes what it has begun once [`Gateway::closing`] is cancelled.
@@ -280,6 +271,14 @@ impl Gateway {
     pub fn accept(&self, listener: TcpListener) -> io::Result<()> {
         let (node, stop) = (self.node.clone(), self.stop.clone());
         acceptor::start(node, listener.into_std()?, &self.tasks, stop)
+    }
+
+    /// Waits until the node is one of its cluster, if it is to be: before, peers would not forward
+    /// to it, and what it takes in would not reach them.
+    pub async fn joined(&self) {
+        if let Some(cluster) = self.node.relay.cluster() {
+            cluster.ready().await;
+        }
     }
 
     /// The node is ready for clients.
@@ -348,6 +347,14 @@ impl Drained {
     /// Whether nothing was cut.
     pub fn is_clean(self) -> bool {
         self.clients && self.work && self.store
+    }
+}
+
+/// Work that is dropped where it awaits once the node stops; nothing of it outlives the node.
+async fn ending(stop: CancellationToken, work: impl Future<Output = ()>) {
+    tokio::select! {
+        () = work => {}
+        () = stop.cancelled() => {}
     }
 }
 

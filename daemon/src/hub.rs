@@ -56,6 +56,9 @@ pub enum EmitError {
     /// The node drains.
     #[error("this node is shutting down")]
     Draining,
+    /// The node does not know yet where the other nodes' listeners are.
+    #[error("this node is joining its cluster")]
+    Joining,
 }
 
 /// How long an emit's id is known: a repeat within it is not sent again.
@@ -138,8 +141,8 @@ impl Hub {
             room,
             except,
         } = part;
-        let key = self.keys.hash_one((namespace, &*room, &request.event.name));
         let body = Body::new(&request.namespace, &request.event, None);
+        let key = self.value_key(namespace, &room, &request.event);
         let emit = self.latest.put(namespace, &room.clone(), |stamp| Emit {
             namespace,
             rooms: vec![room],
@@ -155,14 +158,57 @@ impl Hub {
         self.send_to(mask, emit).await;
     }
 
+    /// Takes in the last value of a conflated room that a peer had, unless a later one came.
+    pub(crate) async fn late_value(
+        &self,
+        node: &Node,
+        namespace: &str,
+        room: Arc<str>,
+        event: &Event,
+        at: Instant,
+    ) {
+        let RoomClass::Conflated(interval) = node.handler.class(namespace, &room) else {
+            return;
+        };
+        let Some(number) = self.namespaces.find(namespace) else {
+            return;
+        };
+        let key = self.value_key(number, &room, event);
+        let body = Body::new(namespace, event, None);
+        let emit = self
+            .latest
+            .put_late(number, &room.clone(), at, |stamp| Emit {
+                namespace: number,
+                rooms: vec![room],
+                except: Vec::new(),
+                body,
+                delivery: Delivery::Conflated {
+                    stamp,
+                    interval,
+                    key,
+                },
+            });
+        if let Some(emit) = emit {
+            let mask = self.mask(number, &emit.rooms);
+            self.send_to(mask, emit).await;
+        }
+    }
+
+    /// Names a value in an outbox.
+    fn value_key(&self, namespace: NamespaceId, room: &str, event: &Event) -> u64 {
+        self.keys.hash_one((namespace, room, &event.name))
+    }
+
     /// Rooms that can share one delivery, and those that must be served one by one.
     fn by_class(&self, node: &Node, request: &EmitRequest) -> (Vec<Arc<str>>, Vec<Classed>) {
+        // Across nodes a history with one order is not built yet.
+        let unkept = request.volatile || node.relay.cluster().is_some();
         let mut live = Vec::new();
         let mut single = Vec::new();
         for room in room_names(&request.rooms) {
             match node.handler.class(&request.namespace, &room) {
                 RoomClass::Live => live.push(room),
-                RoomClass::Recoverable if request.volatile => live.push(room),
+                RoomClass::Recoverable if unkept => live.push(room),
                 class => single.push((room, class)),
             }
         }
@@ -172,6 +218,9 @@ impl Hub {
     fn check(&self, node: &Node, request: &EmitRequest) -> Result<NamespaceId, EmitError> {
         if node.is_closed() {
             return Err(EmitError::Draining);
+        }
+        if !request.local && node.relay.is_joining() {
+            return Err(EmitError::Joining);
         }
         let unknown = || EmitError::Namespace(request.namespace.clone());
         node.handler

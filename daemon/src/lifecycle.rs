@@ -87,7 +87,16 @@ async fn live(config: Config, demo: bool) -> Result<bool, StartError> {
             .map_err(StartError::Application)?;
     }
     let addresses = bound.addresses;
-    bound.serve(&gateway, &api)?;
+    let public = bound.serve_operators(&gateway, &api);
+    // Cancel-safe: a node that is told to stop joins no more.
+    let joined = tokio::select! {
+        () = gateway.joined() => true,
+        () = stop.first() => false,
+    };
+    if !joined {
+        return Ok(gateway.drain().await.is_clean());
+    }
+    gateway.accept(public).map_err(StartError::Thread)?;
     gateway.ready();
     let cluster = gateway.node().relay().cluster();
     let cluster = cluster.map(tidings_cluster::Cluster::address);
@@ -229,11 +238,11 @@ fn bind_admin(config: &Config) -> Result<UnixListener, StartError> {
 }
 
 impl Bound {
-    fn serve(self, gateway: &Gateway, api: &Arc<Api>) -> Result<(), StartError> {
-        gateway.accept(self.public).map_err(StartError::Thread)?;
+    /// Serves operators, and returns what clients will connect to.
+    fn serve_operators(self, gateway: &Gateway, api: &Arc<Api>) -> TcpListener {
         gateway.track(api.clone().serve(self.private, self.tls, gateway.closing()));
         gateway.track(api.clone().serve_admin(self.admin, gateway.closing()));
-        Ok(())
+        self.public
     }
 }
 

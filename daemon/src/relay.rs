@@ -6,12 +6,14 @@
 //! | `frame` | PURE: an emit on its way between nodes, as bytes |
 //! | `emit` | emits to the peers that have listeners, and from peers |
 //! | `calls` | acknowledgements that a peer collects for this node, and this node for a peer |
+//! | `latest` | the last values of conflated rooms, asked for when a first member comes |
 //! | `question` | what nodes ask each other, and how it is answered |
 //! | `query` | an operator's questions and acts, for the whole cluster |
 
 mod calls;
 mod emit;
 mod frame;
+mod latest;
 mod query;
 mod question;
 
@@ -25,7 +27,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use tidings_cluster::{Application, BoxFuture, Carried, Change, Cluster, Peer, proto::RoomKey};
+use tidings_cluster::{
+    Application, BoxFuture, Carried, Change, Cluster, Peer,
+    proto::{Lifecycle, RoomKey},
+};
 
 use crate::node::{BootTag, NameTag, Node, boot_tag, name_tag};
 pub use calls::AskedAll;
@@ -45,6 +50,8 @@ pub struct Relay {
     node: OnceLock<Weak<Node>>,
     peers: RwLock<Peers>,
     calls: Calls,
+    /// Conflated rooms whose first members came.
+    late: latest::Queue,
     /// Clients that were answered although a peer did not know of their rooms yet.
     unknown: AtomicU64,
 }
@@ -70,6 +77,12 @@ impl Relay {
     /// The cluster, if the node is one of several.
     pub fn cluster(&self) -> Option<&Cluster> {
         self.cluster.get()
+    }
+
+    /// Whether emits would not reach all other nodes yet.
+    pub(crate) fn is_joining(&self) -> bool {
+        let lifecycle = self.cluster().map(Cluster::lifecycle);
+        lifecycle == Some(Lifecycle::Joining)
     }
 
     /// This node's first member came to a room; returns the number to wait for.

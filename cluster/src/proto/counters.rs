@@ -30,6 +30,9 @@ pub(crate) const MAX_KEY: usize = 1024;
 const MAX_KEYS: usize = 1 << 18;
 /// How often counts are exchanged.
 const EXCHANGE_MS: u64 = 100;
+/// How long after a change of owners nobody is told: first all must have reported to the new ones,
+/// or the sums would be too low for a moment.
+const GATHER_MS: u64 = 3 * EXCHANGE_MS;
 /// How long a count that was withdrawn is remembered if it is not known when it would have ended.
 const WITHDRAWN_MS: u64 = 600_000;
 
@@ -46,6 +49,8 @@ pub(crate) struct Counters {
     /// What is to be said on the link to each node that has one.
     outboxes: BTreeMap<Arc<str>, Outbox>,
     exchanged_ms: u64,
+    /// Until when nobody is told.
+    gathers_until_ms: u64,
     rules: Rules,
 }
 
@@ -77,6 +82,7 @@ impl Counters {
             owned: Owned::new(MAX_KEYS),
             outboxes: BTreeMap::new(),
             exchanged_ms: 0,
+            gathers_until_ms: 0,
             name,
             rules,
         }
@@ -113,7 +119,7 @@ impl Counters {
 
     /// The nodes that own keys, by name and sorted; this one's if there is none. What has another
     /// owner now is reported to it.
-    pub(crate) fn set_owners(&mut self, owners: BTreeSet<Arc<str>>) {
+    pub(crate) fn set_owners(&mut self, owners: BTreeSet<Arc<str>>, now_ms: u64) {
         if self.owners.iter().map(|it| &it.1).eq(owners.iter()) {
             return;
         }
@@ -127,6 +133,7 @@ impl Counters {
             report_anew(&mut self.mine, &mut self.changed, moved);
         }
         self.owned.tell_all(None);
+        self.gathers_until_ms = now_ms + GATHER_MS;
     }
 
     /// There is a new link to a node: what was said on an earlier one may be lost.
@@ -186,6 +193,15 @@ impl Counters {
                 outbox.reports.push_back(key);
             }
         }
+        self.mine.expire(now_ms);
+        self.owned.expire(now_ms);
+        if now_ms < self.gathers_until_ms {
+            return Vec::new();
+        }
+        self.tell(now_ms)
+    }
+
+    fn tell(&mut self, now_ms: u64) -> Vec<(Bytes, Vec<Part>)> {
         let (owners, own_name) = (&self.owners, &self.name);
         let is_own = |hash| owner(owners, hash).1 == *own_name;
         let mut own = Vec::new();
@@ -197,8 +213,6 @@ impl Counters {
                 outbox.answers.push_back(key);
             }
         }
-        self.mine.expire(now_ms);
-        self.owned.expire(now_ms);
         own
     }
 

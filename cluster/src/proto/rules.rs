@@ -17,8 +17,6 @@ pub(crate) enum Rule {
     AckAfterApply,
     /// A snapshot takes effect as a whole.
     AtomicSnapshot,
-    /// A snapshot replaces what was there.
-    ReplaceBySnapshot,
     /// A view belongs to one start of a peer.
     ViewOfGeneration,
     /// A joining peer with a link holds the floor.

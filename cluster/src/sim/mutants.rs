@@ -33,7 +33,6 @@ each_is_missed! {
     a_room_that_came_back_stays: CancelLinger,
     an_acknowledgement_follows_the_change: AckAfterApply,
     a_snapshot_takes_effect_as_a_whole: AtomicSnapshot,
-    a_snapshot_replaces_what_was_there: ReplaceBySnapshot,
     a_view_belongs_to_one_start: ViewOfGeneration,
     a_joining_peer_holds_the_floor: JoiningHolds,
     a_stuck_stream_is_noticed: NoticeStuck,

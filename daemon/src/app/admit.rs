@@ -69,7 +69,9 @@ impl Recovery {
             .handler
             .namespace(&request.namespace)
             .is_some_and(|rules| rules.recoverable);
-        if !recoverable || !request.handshake.recovery {
+        // Across nodes a history with one order is not built yet; without, there is no promise.
+        let alone = node.relay.cluster().is_none();
+        if !recoverable || !alone || !request.handshake.recovery {
             return Recovery::No;
         }
         let returning: Returning = request

@@ -19,6 +19,9 @@ const JOBS_AT_ONCE: usize = 1024;
 /// How often changed counters are written.
 const COUNTERS_EVERY: Duration = Duration::from_millis(500);
 
+/// How often the peers are told how many clients there are.
+const LOAD_EVERY: Duration = Duration::from_secs(1);
+
 /// How often expired rows are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 
@@ -79,6 +82,7 @@ pub(super) async fn keep_up(
     let mut counters = tokio::time::interval(COUNTERS_EVERY);
     let mut records = tokio::time::interval(node.recovery.refresh_every());
     let mut sweep = tokio::time::interval(SWEEP_EVERY);
+    let mut load = tokio::time::interval(LOAD_EVERY);
     loop {
         // All are cancel-safe: a tick that is not taken is due at the next turn.
         tokio::select! {
@@ -86,6 +90,11 @@ pub(super) async fn keep_up(
             _ = counters.tick() => {
                 if let Err(error) = limits.save(&store, now_ms()).await {
                     tracing::warn!(%error, "counters could not be saved");
+                }
+            }
+            _ = load.tick() => {
+                if let Some(cluster) = node.relay.cluster() {
+                    cluster.set_load(node.connections());
                 }
             }
             _ = records.tick() => node.recovery.refresh().await,

@@ -77,7 +77,7 @@ impl Hub {
             .await;
         }
         if !request.local {
-            node.relay.forward(node, &request, &id);
+            node.relay.forward(&request, &id);
         }
         Ok(Begun { id, appends, alone })
     }

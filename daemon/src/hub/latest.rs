@@ -1,10 +1,14 @@
 //! The last value of each conflated room, for those who subscribe later, and the stamps that put
 //! the values of a room in one order.
+//!
+//! A node without members of a room is not told its values by the peers, so what it has may be old:
+//! it asks them when the first member comes, and takes what was accepted later than its own.
 
 use std::{
     collections::HashMap,
     hash::{BuildHasher, RandomState},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
 
 use crate::{event::Emit, shard::rooms::NamespaceId};
@@ -20,7 +24,17 @@ struct Stripe {
     /// The last stamp given out. Stamps rise within a stripe, and so within a room, even for a
     /// room that was forgotten and came back.
     stamp: u64,
-    rooms: HashMap<(NamespaceId, Arc<str>), (u64, Arc<Emit>)>,
+    rooms: HashMap<(NamespaceId, Arc<str>), Value>,
+}
+
+/// A room's last value.
+#[derive(Clone, Debug)]
+pub(crate) struct Value {
+    /// Its place among the room's values on this node.
+    stamp: u64,
+    /// When a node accepted it.
+    pub(crate) at: Instant,
+    pub(crate) emit: Arc<Emit>,
 }
 
 /// The last values.
@@ -48,45 +62,66 @@ impl Latest {
         room: &Arc<str>,
         make: impl FnOnce(u64) -> Emit,
     ) -> Arc<Emit> {
-        let mut stripe = self
-            .stripe(room)
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        stripe.stamp += 1;
-        let stamp = stripe.stamp;
-        let emit = Arc::new(make(stamp));
-        stripe
-            .rooms
-            .insert((namespace, room.clone()), (stamp, emit.clone()));
-        if stripe.rooms.len() > ROOMS_PER_STRIPE {
-            stripe.forget_oldest();
+        self.stripe(room).put(namespace, room, Instant::now(), make)
+    }
+
+    /// The same for a value that another node accepted a while ago, unless a later one is known.
+    pub(crate) fn put_late(
+        &self,
+        namespace: NamespaceId,
+        room: &Arc<str>,
+        at: Instant,
+        make: impl FnOnce(u64) -> Emit,
+    ) -> Option<Arc<Emit>> {
+        let mut stripe = self.stripe(room);
+        let known = stripe.rooms.get(&(namespace, room.clone()));
+        if known.is_some_and(|known| known.at >= at) {
+            return None;
         }
-        emit
+        Some(stripe.put(namespace, room, at, make))
     }
 
     /// A room's last value.
-    pub(crate) fn find(&self, namespace: NamespaceId, room: &Arc<str>) -> Option<Arc<Emit>> {
-        let stripe = self
-            .stripe(room)
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        stripe
-            .rooms
-            .get(&(namespace, room.clone()))
-            .map(|(_, emit)| emit.clone())
+    pub(crate) fn find(&self, namespace: NamespaceId, room: &Arc<str>) -> Option<Value> {
+        let stripe = self.stripe(room);
+        stripe.rooms.get(&(namespace, room.clone())).cloned()
     }
 
-    fn stripe(&self, room: &str) -> &Mutex<Stripe> {
-        &self.stripes[self.hasher.hash_one(room) as usize % STRIPES]
+    fn stripe(&self, room: &str) -> MutexGuard<'_, Stripe> {
+        self.stripes[self.hasher.hash_one(room) as usize % STRIPES]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Stripe {
+    fn put(
+        &mut self,
+        namespace: NamespaceId,
+        room: &Arc<str>,
+        at: Instant,
+        make: impl FnOnce(u64) -> Emit,
+    ) -> Arc<Emit> {
+        self.stamp += 1;
+        let stamp = self.stamp;
+        let emit = Arc::new(make(stamp));
+        let value = Value {
+            stamp,
+            at,
+            emit: emit.clone(),
+        };
+        self.rooms.insert((namespace, room.clone()), value);
+        if self.rooms.len() > ROOMS_PER_STRIPE {
+            self.forget_oldest();
+        }
+        emit
+    }
+
     /// Forgets the older half of a sixteenth: one look at all rooms for many insertions.
     fn forget_oldest(&mut self) {
-        let mut stamps: Vec<u64> = self.rooms.values().map(|(stamp, _)| *stamp).collect();
+        let mut stamps: Vec<u64> = self.rooms.values().map(|value| value.stamp).collect();
         let (_, bound, _) = stamps.select_nth_unstable(ROOMS_PER_STRIPE / 32);
         let bound = *bound;
-        self.rooms.retain(|_, (stamp, _)| *stamp > bound);
+        self.rooms.retain(|_, value| value.stamp > bound);
     }
 }

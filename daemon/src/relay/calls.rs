@@ -162,7 +162,7 @@ impl Relay {
             id: u64::from_ne_bytes(crate::app::random::bytes()),
             patience,
         };
-        let peers = self.forward_call(cluster, node, &request, call);
+        let peers = self.forward_call(cluster, &request, call);
         let names = cluster.names(peers);
         if names.is_empty() {
             return Ok(AskedAll { here, there: None });

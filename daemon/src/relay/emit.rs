@@ -9,31 +9,25 @@ use super::{
     room_key,
 };
 use crate::{
-    event::{EmitRequest, RoomClass, room_names},
-    node::{Node, socket_home},
+    event::{EmitRequest, room_names},
+    node::socket_home,
 };
 
 impl Relay {
     /// Forwards an emit that this node has taken in and given to its own clients. Never waits.
-    pub(crate) fn forward(&self, node: &Node, request: &EmitRequest, id: &str) {
+    pub(crate) fn forward(&self, request: &EmitRequest, id: &str) {
         let Some(cluster) = self.cluster() else {
             return;
         };
-        let peers = self.listeners(cluster, node, request);
+        let peers = self.listeners(cluster, request);
         if peers != 0 {
             cluster.forward(peers, &frame::encode(request, id, None));
         }
     }
 
     /// Forwards an emit whose acknowledgements peers collect; returns the peers.
-    pub(super) fn forward_call(
-        &self,
-        cluster: &Cluster,
-        node: &Node,
-        request: &EmitRequest,
-        call: Call,
-    ) -> u64 {
-        let peers = self.listeners(cluster, node, request);
+    pub(super) fn forward_call(&self, cluster: &Cluster, request: &EmitRequest, call: Call) -> u64 {
+        let peers = self.listeners(cluster, request);
         if peers != 0 {
             let id = request.id.as_deref().unwrap_or_default();
             cluster.forward(peers, &frame::encode(request, id, Some(call)));
@@ -41,17 +35,10 @@ impl Relay {
         peers
     }
 
-    /// The peers that have members of the rooms, or may have. Each node keeps the history of
-    /// recoverable rooms, listeners or not, for the clients that come back to it.
-    fn listeners(&self, cluster: &Cluster, node: &Node, request: &EmitRequest) -> u64 {
+    /// The peers that have members of the rooms, or may have.
+    fn listeners(&self, cluster: &Cluster, request: &EmitRequest) -> u64 {
         let rooms = room_names(&request.rooms);
         let namespace = &*request.namespace;
-        let is_kept = |room: &str| {
-            !request.volatile && node.handler.class(namespace, room) == RoomClass::Recoverable
-        };
-        if rooms.iter().any(|room| is_kept(room)) {
-            return cluster.everyone();
-        }
         let keys: Vec<_> = rooms.iter().map(|room| room_key(namespace, room)).collect();
         let mut peers = cluster.interested(&keys);
         for room in &rooms {

@@ -37,6 +37,8 @@ pub(super) enum Question {
         session: String,
         expires_ms: u64,
     },
+    /// The last values of conflated rooms, by namespace and name.
+    Latest { rooms: Vec<(String, String)> },
     /// An event for this node's handler.
     ServerEvent {
         event: String,
@@ -79,6 +81,7 @@ impl Relay {
                 session,
                 expires_ms,
             } => encode(&hub.renew_session(&user, &session, expires_ms).await),
+            Question::Latest { rooms } => encode(&super::latest::values(&node, rooms)),
             Question::ServerEvent { event, args } => {
                 encode(&node.handler.server_event(&event, &args))
             }

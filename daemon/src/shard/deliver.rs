@@ -74,6 +74,7 @@ impl State {
         let Some(latest) = self.node.hub.latest.find(namespace, room) else {
             return;
         };
+        let latest = latest.emit;
         let Delivery::Conflated {
             stamp, interval, ..
         } = &latest.delivery

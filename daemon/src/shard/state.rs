@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     app::handler::{Handshake, SocketView},
-    event::{AckCall, Emit},
+    event::{AckCall, Emit, RoomClass},
     http::engine::PollAnswer,
     node::Node,
     protocol::engine,
@@ -399,7 +399,15 @@ impl State {
             Joined::Already => return false,
             Joined::Member => {}
             Joined::First => {
-                let announce = || node.relay.joined(name, room);
+                let announce = || {
+                    let announced = node.relay.joined(name, room);
+                    if announced > 0
+                        && let RoomClass::Conflated(_) = node.handler.class(name, room)
+                    {
+                        node.relay.catch_up(name, room);
+                    }
+                    announced
+                };
                 node.hub.registry.add(namespace, room, self.index, announce);
             }
         }

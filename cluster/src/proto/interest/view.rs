@@ -138,11 +138,7 @@ impl View {
     }
 
     fn apply(&mut self, seq: u64, rooms: RoomSet) {
-        if self.rules.keep(Rule::ReplaceBySnapshot) {
-            self.rooms = rooms;
-        } else {
-            self.rooms.extend(rooms);
-        }
+        self.rooms = rooms;
         let mixes = self.rooms.iter().map(|room| room.mix());
         let digest = mixes.fold(0, u64::wrapping_add);
         self.mark = Mark { seq, digest };
@@ -153,11 +149,15 @@ impl View {
 
     /// Changes after a number.
     pub(crate) fn delta(&mut self, from: u64, changes: &[Change], now_ms: u64) {
-        if !self.is_in_step && self.building.is_none() {
+        if self.building.is_some() {
+            // The last part of a snapshot is missing.
+            return self.lose();
+        }
+        if !self.is_in_step {
             // A snapshot will follow; what this says is in it.
             return;
         }
-        if self.building.is_some() || from != self.mark.seq {
+        if from != self.mark.seq {
             if self.rules.keep(Rule::OpenOnGap) {
                 return self.lose();
             }

@@ -15,7 +15,7 @@ impl Node {
         self.mask();
         self.hold();
         self.live(now_ms);
-        self.settle_owners();
+        self.settle_owners(now_ms);
         self.dial(now_ms);
         self.wake(now_ms);
     }
@@ -126,7 +126,10 @@ impl Node {
             peer.lifecycle != Lifecycle::Joining || (peer.was_linked && joining_holds)
         });
         let peers = holders.map(|(slot, _)| self.acked_by(slot).unwrap_or_default());
-        let early = self.outbound.iter().filter(|it| it.slot.is_none() && joining_holds);
+        let early = self
+            .outbound
+            .iter()
+            .filter(|it| it.slot.is_none() && joining_holds);
         let early = early.map(|it| it.acked.unwrap_or_default());
         let lowest = peers.chain(early).min();
         self.is_held = lowest.is_some();
@@ -181,14 +184,14 @@ impl Node {
     }
 
     /// Keys of counters are shared out among the nodes that are ready.
-    fn settle_owners(&mut self) {
+    fn settle_owners(&mut self, now_ms: u64) {
         let peers = self.members.peers().map(|(_, peer)| peer);
         let ready = peers.filter(|peer| peer.lifecycle == Lifecycle::Ready);
         let mut owners: BTreeSet<_> = ready.map(|peer| peer.name.clone()).collect();
         if self.lifecycle == Lifecycle::Ready || owners.is_empty() {
             owners.insert(self.settings.name.clone());
         }
-        self.counters.set_owners(owners);
+        self.counters.set_owners(owners, now_ms);
     }
 
     fn dial(&mut self, now_ms: u64) {

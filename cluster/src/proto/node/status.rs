@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::Node;
-use crate::proto::Lifecycle;
+#[cfg(test)]
+use super::links::Inbound;
+use crate::proto::{Hello, Lifecycle};
 #[cfg(test)]
 use crate::proto::{LinkId, RoomKey};
 
@@ -102,9 +104,10 @@ impl Node {
         Some(links.find(|it| *it.hello.name == *name)?.link)
     }
 
-    pub(crate) fn link_from(&self, name: &str) -> Option<LinkId> {
+    pub(crate) fn link_from(&self, name: &str, generation: u64) -> Option<LinkId> {
         let mut links = self.inbound.iter().filter(|it| !it.is_lost);
-        Some(links.find(|it| *it.hello.name == *name)?.link)
+        let is_it = |it: &&Inbound| *it.hello.name == *name && it.hello.generation == generation;
+        Some(links.find(is_it)?.link)
     }
 
     /// The rooms of a peer, if they are known exactly.

@@ -60,7 +60,7 @@ impl World {
         let Some(slot) = slot.filter(|_| is_seen && sender.lifecycle == Lifecycle::Ready) else {
             return Ok(());
         };
-        let inbound = sender.node.link_from(to_name);
+        let inbound = sender.node.link_from(to_name, receiver.generation);
         if inbound.is_some() && inbound != receiver.node.link_to(from_name) {
             return Ok(());
         }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tidings_cluster::{PeerStatus, Status, Totals};
 
-use super::{Api, answer::Answer, emit::Outcome};
+use super::{Api, answer::Answer, emit::Outcome, status::Exposition};
 use crate::node::Node;
 
 /// Every node, its links, and whether it is in step.
@@ -47,6 +47,91 @@ pub(crate) async fn view(node: &Node) -> Value {
         "peers": peers,
         "totals": of_totals(&status.totals),
     })
+}
+
+/// A figure of the node's cluster since the start: name, meaning, where it stands.
+type Total = (&'static str, &'static str, fn(&Totals) -> u64);
+
+const TOTALS: [Total; 5] = [
+    (
+        "cluster_forwarded_total",
+        "Emits given to links to peers.",
+        |totals| totals.forwarded,
+    ),
+    (
+        "cluster_dropped_total",
+        "Emits dropped for peers that did not keep up.",
+        |totals| totals.dropped,
+    ),
+    (
+        "cluster_received_total",
+        "Emits that came from peers.",
+        |totals| totals.received,
+    ),
+    (
+        "cluster_gossip_dropped_total",
+        "Gossip messages dropped.",
+        |totals| totals.gossip_dropped,
+    ),
+    (
+        "cluster_refused_total",
+        "Connections of nodes that were refused.",
+        |totals| totals.refused,
+    ),
+];
+
+/// A figure of a peer: name, meaning, where it stands.
+type PeerFigure = (&'static str, &'static str, fn(&PeerStatus) -> f64);
+
+const PEER_FIGURES: [PeerFigure; 5] = [
+    (
+        "cluster_peer_alive",
+        "1 if gossip has the peer alive, else 0.",
+        |peer| f64::from(u8::from(peer.alive)),
+    ),
+    (
+        "cluster_peer_linked",
+        "1 if there are links both ways, else 0.",
+        |peer| f64::from(u8::from(peer.linked && peer.heard)),
+    ),
+    (
+        "cluster_peer_in_step",
+        "1 if the peer's rooms are known exactly; else it is sent everything.",
+        |peer| f64::from(u8::from(peer.in_step)),
+    ),
+    (
+        "cluster_peer_waiting_bytes",
+        "Bytes of emits that wait for the peer.",
+        |peer| peer.waiting_bytes as f64,
+    ),
+    (
+        "cluster_peer_round_trip_seconds",
+        "Round-trip time of the link to the peer.",
+        |peer| peer.round_trip.unwrap_or_default().as_secs_f64(),
+    ),
+];
+
+/// The cluster's figures in Prometheus' text format; none of a node that is alone.
+pub(super) async fn expose(node: &Node, text: &mut Exposition) {
+    let Some(cluster) = node.relay().cluster() else {
+        return;
+    };
+    let status = cluster.status().await;
+    for (name, help, value) in TOTALS {
+        text.single(name, "counter", help, value(&status.totals));
+    }
+    text.single(
+        "cluster_unacknowledged_total",
+        "counter",
+        "Clients answered although a peer did not know of their rooms in time.",
+        node.relay().unknown(),
+    );
+    for (name, help, value) in PEER_FIGURES {
+        text.family(name, "gauge", help);
+        for peer in &status.peers {
+            text.sample(name, &format!("{{peer=\"{}\"}}", peer.name), value(peer));
+        }
+    }
 }
 
 fn of_peer(peer: &PeerStatus, status: &Status) -> Value {

@@ -147,7 +147,7 @@ impl From<EmitError> for Refusal {
             | EmitError::Room(_)
             | EmitError::EventName(_)
             | EmitError::TooLong(_) => Self::params(error.to_string()),
-            EmitError::History(_) => Self::unavailable(error.to_string()),
+            EmitError::History(_) | EmitError::Joining => Self::unavailable(error.to_string()),
             EmitError::Draining => Self::draining(),
         }
     }

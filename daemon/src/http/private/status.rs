@@ -206,26 +206,30 @@ pub(super) async fn metrics(api: &Api) -> Answer {
             log.memory,
         );
     }
+    super::cluster::expose(node, &mut text).await;
     Answer::new(StatusCode::OK, text.0)
 }
 
 /// Text for Prometheus; each family begins with what it is.
 #[derive(Default)]
-struct Exposition(String);
+pub(super) struct Exposition(String);
 
 impl Exposition {
-    fn family(&mut self, name: &str, kind: &str, help: &str) {
+    /// Begins a family of samples.
+    pub(super) fn family(&mut self, name: &str, kind: &str, help: &str) {
         let _ = writeln!(
             self.0,
             "# HELP tidings_{name} {help}\n# TYPE tidings_{name} {kind}"
         );
     }
 
-    fn sample(&mut self, name: &str, labels: &str, value: impl Display) {
+    /// One sample of the family.
+    pub(super) fn sample(&mut self, name: &str, labels: &str, value: impl Display) {
         let _ = writeln!(self.0, "tidings_{name}{labels} {value}");
     }
 
-    fn single(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
+    /// A family of one sample.
+    pub(super) fn single(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
         self.family(name, kind, help);
         self.sample(name, "", value);
     }

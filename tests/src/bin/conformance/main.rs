@@ -69,6 +69,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let gateway = build(&config, arguments.profile).await?;
     let listener = gateway::bind("--listen", arguments.listen).await?;
     let address = listener.local_addr()?;
+    gateway.joined().await;
     gateway.accept(listener)?;
     gateway.ready();
     let mut stdout = std::io::stdout();
