@@ -30,9 +30,9 @@ pub(crate) const MAX_KEY: usize = 1024;
 const MAX_KEYS: usize = 1 << 18;
 /// How often counts are exchanged.
 const EXCHANGE_MS: u64 = 100;
-/// How long after a change of owners nobody is told: first all must have reported to the new ones,
-/// or the sums would be too low for a moment.
-const GATHER_MS: u64 = 3 * EXCHANGE_MS;
+/// How long after a change of owners nobody is told: first all must have heard of it by gossip and
+/// have reported to the new ones, or the sums would be too low for a moment.
+const GATHER_MS: u64 = 1000;
 /// How long a count that was withdrawn is remembered if it is not known when it would have ended.
 const WITHDRAWN_MS: u64 = 600_000;
 

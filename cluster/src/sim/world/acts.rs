@@ -21,8 +21,8 @@ impl World {
         let is_bad_luck = self.random.percent(self.bad_luck);
         match self.random.below(1000) {
             0..560 => self.join_or_leave(host)?,
-            560..790 => self.count_something(host)?,
-            790..800 => self.join_many(host)?,
+            560..780 => self.count_something(host)?,
+            780..800 => self.join_many(host)?,
             _ if !is_bad_luck => {}
             800..860 => self.lose_some_link(),
             860..900 => self.cut_a_way(),

@@ -24,6 +24,8 @@ pub(super) struct Wire {
     pub(super) is_out_up: bool,
     /// Whether the one that was dialled has it.
     pub(super) is_in_up: bool,
+    /// Whether the dialler has heard what came of its dial, as it always does.
+    is_answered: bool,
     /// Whether nothing passes on it any more, noticed or not.
     pub(super) is_lost: bool,
     /// Since when the ends do not hear each other, and how long they bear that.
@@ -54,6 +56,7 @@ impl World {
             arrives_ms: 0,
             is_out_up: false,
             is_in_up: false,
+            is_answered: false,
             is_lost: false,
             silent_since_ms: None,
             patience_ms: 1000 + self.random.below(5000),
@@ -103,6 +106,7 @@ impl World {
         } else {
             answer
         };
+        wire.is_answered = true;
         wire.is_out_up = matches!(answer, Answer::Up(_));
         let ((host, boot), to) = (wire.from, address(wire.to.0));
         let is_up = wire.is_out_up;
@@ -315,7 +319,7 @@ impl World {
 
     /// A link that neither end has is forgotten.
     fn forget(&mut self, link: LinkId) {
-        let is_over = |wire: &Wire| wire.is_lost && !wire.is_out_up && !wire.is_in_up;
+        let is_over = |it: &Wire| it.is_answered && it.is_lost && !it.is_out_up && !it.is_in_up;
         if self.wires.get(&link).is_some_and(is_over) {
             self.wires.remove(&link);
         }
