@@ -345,15 +345,20 @@ impl Cluster {
         self.core.decide(|node, now| node.drain(now));
     }
 
-    /// Leaves: the links are closed once what waits on them has had a moment to go out.
+    /// Leaves: the peers are told, and the links are closed once what waits on them has had a
+    /// moment to go out.
     pub async fn stop(&self) {
         const MOMENT: Duration = Duration::from_secs(1);
-        let empty = async {
-            while self.core.waiting_bytes() > 0 {
-                tokio::time::sleep(Duration::from_millis(10)).await;
+        self.core.own.send_modify(|own| own.left = true);
+        let told = tokio::time::sleep(2 * membership::INTERVAL);
+        let links = self.core.close_lanes();
+        let sent = async {
+            for link in &links {
+                link.connection.closed().await;
             }
         };
-        let _ = tokio::time::timeout(MOMENT, empty).await;
+        let sent = tokio::time::timeout(MOMENT, sent);
+        let _ = tokio::join!(told, sent);
         let _ = self.gossip.initiate_shutdown();
         self.core.stop.cancel();
         self.core.tasks.close();

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// How often a node gossips. With the threshold below, the death of a node is noticed within 2 s.
-const INTERVAL: Duration = Duration::from_millis(250);
+pub(crate) const INTERVAL: Duration = Duration::from_millis(250);
 /// How unlikely a silence must be before a node counts as dead (phi accrual).
 const PHI: f64 = 8.0;
 /// How often gossip's view is looked at.
@@ -23,6 +23,8 @@ const LOOK: Duration = Duration::from_millis(100);
 const REMEMBER: Duration = Duration::from_secs(600);
 
 const STATE: &str = "state";
+/// The state of a node that has left.
+const LEFT: &str = "left";
 const VERSION: &str = "version";
 const INTEREST: &str = "interest";
 const LOAD: &str = "load";
@@ -31,6 +33,8 @@ const LOAD: &str = "load";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Own {
     pub(crate) lifecycle: Lifecycle,
+    /// It is about to stop: nobody need wait for its silence.
+    pub(crate) left: bool,
     pub(crate) mark: Option<Mark>,
     /// Connections of clients.
     pub(crate) load: usize,
@@ -40,6 +44,7 @@ impl Default for Own {
     fn default() -> Self {
         Self {
             lifecycle: Lifecycle::Joining,
+            left: false,
             mark: None,
             load: 0,
         }
@@ -136,7 +141,8 @@ pub(crate) async fn told(gossip: &ChitchatHandle) -> Vec<(Arc<str>, u64, Told)> 
 
 fn tell(state: &mut NodeState, own: &Own) {
     // Setting a key to what it has changes nothing.
-    state.set(STATE, own.lifecycle.name());
+    let word = if own.left { LEFT } else { own.lifecycle.name() };
+    state.set(STATE, word);
     if let Some(mark) = own.mark {
         state.set(INTEREST, format!("{}:{:016x}", mark.seq, mark.digest));
     }
@@ -152,7 +158,7 @@ fn seen(id: &ChitchatId, state: &NodeState, alive: bool) -> Gossiped {
             .get(STATE)
             .and_then(Lifecycle::from_name)
             .unwrap_or(Lifecycle::Joining),
-        alive,
+        alive: alive && state.get(STATE) != Some(LEFT),
         interest: state.get(INTEREST).and_then(mark),
     }
 }

@@ -253,11 +253,14 @@ impl Core {
             .collect()
     }
 
-    /// Bytes of forwards that wait for any peer.
-    pub(crate) fn waiting_bytes(&self) -> usize {
+    /// Lets the links to peers end once those have everything; returns them.
+    pub(crate) fn close_lanes(&self) -> Vec<Arc<Outbound>> {
         let links = self.read_links();
-        let waiting = links.by_slot.iter().flatten();
-        waiting.map(|link| link.lane.bytes()).sum()
+        let links: Vec<_> = links.by_slot.iter().flatten().cloned().collect();
+        for link in &links {
+            link.lane.close();
+        }
+        links
     }
 
     /// Queues a forward for each peer of a mask.

@@ -24,6 +24,8 @@ pub(crate) struct Lane {
 struct Waiting {
     frames: VecDeque<Bytes>,
     bytes: usize,
+    /// Nothing more is taken in.
+    closed: bool,
 }
 
 impl Lane {
@@ -39,6 +41,9 @@ impl Lane {
     /// Queues a frame; returns how many older ones gave way.
     pub(crate) fn push(&self, frame: Bytes) -> u64 {
         let mut waiting = self.lock();
+        if waiting.closed {
+            return 1;
+        }
         let first = waiting.frames.is_empty();
         waiting.bytes += frame.len();
         waiting.frames.push_back(frame);
@@ -56,11 +61,21 @@ impl Lane {
         dropped
     }
 
-    /// The next bytes to write: everything that waits, up to a piece. Cancel-safe.
-    pub(crate) async fn next(&self) -> Bytes {
+    /// Takes no more frames; what waits still goes out.
+    pub(crate) fn close(&self) {
+        self.lock().closed = true;
+        self.pushed.notify_one();
+    }
+
+    /// The next bytes to write: everything that waits, up to a piece; none once the lane is closed
+    /// and empty. Cancel-safe.
+    pub(crate) async fn next(&self) -> Option<Bytes> {
         loop {
             if let Some(piece) = self.take() {
-                return piece;
+                return Some(piece);
+            }
+            if self.lock().closed {
+                return None;
             }
             self.pushed.notified().await;
         }
@@ -107,7 +122,7 @@ mod tests {
         for frame in ["a", "b", "c"] {
             assert_eq!(lane.push(Bytes::from(frame)), 0);
         }
-        assert_eq!(lane.next().await, "abc");
+        assert_eq!(lane.next().await.unwrap(), "abc");
         assert_eq!(lane.bytes(), 0);
     }
 
@@ -120,7 +135,17 @@ mod tests {
         assert_eq!(lane.push(Bytes::from("cccc")), 1);
         // One that is too long by itself still goes, alone.
         assert_eq!(lane.push(Bytes::from("dddddddddddddddd")), 2);
-        assert_eq!(lane.next().await, "dddddddddddddddd");
+        assert_eq!(lane.next().await.unwrap(), "dddddddddddddddd");
+    }
+
+    #[tokio::test]
+    async fn a_closed_lane_gives_out_what_it_has() {
+        let lane = Lane::new(10);
+        lane.push(Bytes::from("a"));
+        lane.close();
+        assert_eq!(lane.push(Bytes::from("b")), 1);
+        assert_eq!(lane.next().await.unwrap(), "a");
+        assert_eq!(lane.next().await, None);
     }
 
     #[tokio::test]
@@ -132,6 +157,6 @@ mod tests {
         });
         tokio::task::yield_now().await;
         lane.push(Bytes::from("a"));
-        assert_eq!(writer.await.unwrap(), "a");
+        assert_eq!(writer.await.unwrap().unwrap(), "a");
     }
 }

@@ -117,8 +117,8 @@ pub(super) async fn run(core: Arc<Core>, link: Arc<Outbound>, gossip: mpsc::Rece
     core.decide(|node, now| node.link_out_down(link.id, now, random));
     if let Some(why) = ended {
         tracing::info!(peer = %link.peer.name, address = %link.peer.address, why, "link lost");
-        link.connection.close(0_u32.into(), b"lost");
     }
+    link.connection.close(0_u32.into(), b"");
 }
 
 async fn write_control(core: &Core, link: &Outbound) -> io::Result<()> {
@@ -135,12 +135,15 @@ async fn write_control(core: &Core, link: &Outbound) -> io::Result<()> {
 
 async fn write_forwards(link: &Outbound) -> io::Result<()> {
     let mut stream = open(link, FORWARDS).await?;
-    loop {
-        let piece = link.lane.next().await;
+    while let Some(piece) = link.lane.next().await {
         link.bytes.fetch_add(piece.len() as u64, Relaxed);
         link.pieces.fetch_add(1, Relaxed);
         stream.write_chunk(piece).await?;
     }
+    stream.finish()?;
+    // Until the peer has all of it, the link must not be closed.
+    let _ = stream.stopped().await;
+    Ok(())
 }
 
 async fn write_gossip(link: &Outbound, mut gossip: mpsc::Receiver<Bytes>) -> io::Result<()> {

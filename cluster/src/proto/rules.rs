@@ -13,7 +13,7 @@ pub(crate) enum Rule {
     CompareDigest,
     /// A room that comes back while it lingers is not announced as gone.
     CancelLinger,
-    /// What is acknowledged has been applied.
+    /// What is acknowledged has been applied, and not only been heard of.
     AckAfterApply,
     /// A snapshot takes effect as a whole.
     AtomicSnapshot,

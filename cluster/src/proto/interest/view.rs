@@ -96,10 +96,11 @@ impl View {
 
     /// What can be acknowledged.
     pub(crate) fn acknowledgeable(&self) -> Option<u64> {
-        match &self.building {
-            Some(building) if !self.rules.keep(Rule::AckAfterApply) => Some(building.seq),
-            _ => self.is_in_step.then_some(self.mark.seq),
-        }
+        let heard_of = match self.gossiped {
+            Some(gossiped) if !self.rules.keep(Rule::AckAfterApply) => gossiped.seq,
+            _ => 0,
+        };
+        self.is_in_step.then_some(self.mark.seq.max(heard_of))
     }
 
     /// A part of a snapshot. It takes effect with the last; until then an older view that is in
