@@ -219,3 +219,6 @@ impl Node {
         self.everyone
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -63,14 +63,9 @@ impl Node {
         let found = found.into_iter();
         found
             .map(|(name, generation, address, lifecycle)| {
-                let inbound = self
-                    .inbound
-                    .iter()
-                    .find(|it| it.hello.name == name && it.hello.generation == generation);
-                let outbound = self
-                    .outbound
-                    .iter()
-                    .find(|it| it.hello.name == name && it.hello.generation == generation);
+                let is_it = |it: &Hello| it.name == name && it.generation == generation;
+                let inbound = self.inbound.iter().find(|it| is_it(&it.hello));
+                let outbound = self.outbound.iter().find(|it| is_it(&it.hello));
                 let view = inbound.map(|it| &it.view);
                 let slot = self.members.slot(&name, generation);
                 PeerStatus {
