@@ -15,6 +15,9 @@ use crate::{
 
 /// How often a node gossips. With the threshold below, the death of a node is noticed within 2 s.
 pub(crate) const INTERVAL: Duration = Duration::from_millis(250);
+/// How long a pause between two signs of life may be and still count as one: after a longer one the
+/// node was stopped or cut off, which says nothing of how it usually is.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// How unlikely a silence must be before a node counts as dead (phi accrual).
 const PHI: f64 = 8.0;
 /// How often gossip's view is looked at.
@@ -70,6 +73,10 @@ pub(crate) async fn start(core: &Arc<Core>, links: Links) -> Result<ChitchatHand
         seed_nodes: config.seeds.clone(),
         failure_detector_config: FailureDetectorConfig {
             phi_threshold: PHI,
+            // What is supposed before there is experience; from chitchat's own 5 s, the death of a
+            // node that came a minute ago would be noticed after many seconds.
+            initial_interval: INTERVAL,
+            max_interval: LONGEST_PAUSE,
             dead_node_grace_period: REMEMBER,
             ..FailureDetectorConfig::default()
         },
