@@ -3,6 +3,9 @@
 //! | module | for |
 //! |---|---|
 //! | [`node`] | a Tidings daemon: configure, start, restart, kill, read its log |
+//! | [`cluster`] | several daemons that are one cluster |
+//! | [`netns`], [`relay`] | networks whose links can be cut and made bad; a slow way for UDP |
+//! | [`traffic`] | many numbered events, and who must get each once |
 //! | [`conformance`] | the conformance server, or the reference implementation in its place |
 //! | [`process`] | a child process whose output is kept and whose death is noticed |
 //! | [`raw_http`] | HTTP/1.1 as bytes on a TCP stream |
@@ -14,24 +17,32 @@
 //! Everything that waits does so under a deadline, and fails by panicking with what it saw: a
 //! test reads as what should happen. A process that dies by itself fails the test that started it.
 
+pub mod cluster;
 pub mod conformance;
 pub mod engine_polling;
 pub mod engine_ws;
+pub mod netns;
 pub mod node;
 pub mod process;
 pub mod raw_http;
+pub mod relay;
 pub mod script;
 pub mod sio;
 pub mod tls;
+pub mod traffic;
 
+pub use cluster::{Cluster, RunningCluster};
 pub use conformance::{Conformance, Profile};
 pub use engine_polling::EnginePolling;
 pub use engine_ws::{EngineWs, Incoming};
+pub use netns::Network;
 pub use node::{Node, RunningNode, SessionCreds};
 pub use raw_http::RawHttp;
+pub use relay::Relay;
 pub use script::Script;
 pub use sio::{SioClient, SioEvent};
 pub use tls::Certificate;
+pub use traffic::Traffic;
 
 use std::time::Duration;
 

@@ -37,6 +37,8 @@ pub struct Node {
     tables: String,
     /// Environment variables beside the API key.
     env: Vec<(String, String)>,
+    /// The network namespace that it runs in, if not the test's own.
+    netns: Option<String>,
     /// The folder that holds configuration, data and log.
     home: TempDir,
 }
@@ -58,6 +60,7 @@ impl Node {
             settings: Vec::new(),
             tables: String::new(),
             env: Vec::new(),
+            netns: None,
             home,
         };
         let data = node.home.path().join("data");
@@ -88,6 +91,12 @@ impl Node {
         self
     }
 
+    /// Runs it in a network namespace; see [`crate::netns`].
+    pub fn within(mut self, netns: &str) -> Node {
+        self.netns = Some(netns.to_owned());
+        self
+    }
+
     /// Writes a file beside the configuration and gives its path.
     pub fn file(&self, name: &str, contents: &str) -> String {
         let path = self.home.path().join(name);
@@ -102,15 +111,22 @@ impl Node {
 
     /// Starts it and waits until it listens.
     pub async fn start(self) -> RunningNode {
+        let mut running = self.launch();
+        running.wait_until_listening().await;
+        running
+    }
+
+    /// Starts it and does not wait: for one that may never listen, as nobody lets it in. Whoever
+    /// has no addresses yet can look at its log and end it.
+    pub fn launch(self) -> RunningNode {
         let process = self.spawn();
-        let mut running = RunningNode {
+        RunningNode {
             node: self,
             process,
             public: String::new(),
             private: String::new(),
-        };
-        running.wait_until_listening().await;
-        running
+            cluster: None,
+        }
     }
 
     /// Runs it where it is expected to stop by itself; gives its status and its output.
@@ -169,6 +185,12 @@ impl Node {
 
     fn binary_command(&self) -> Command {
         let mut command = Command::new(binary());
+        self.surround(&mut command);
+        command
+    }
+
+    /// The environment and the folder that it runs in.
+    fn surround(&self, command: &mut Command) {
         for (name, _) in std::env::vars() {
             if name.starts_with("TIDINGS_") || name == "PORT" || name == "SESSION_SECRET" {
                 command.env_remove(name);
@@ -178,7 +200,6 @@ impl Node {
             .env("TIDINGS_API_KEY", API_KEY)
             .envs(self.env.iter().cloned());
         command.current_dir(self.home.path());
-        command
     }
 
     fn spawn(&self) -> Process {
@@ -186,7 +207,16 @@ impl Node {
         if let Err(e) = fs::remove_file(self.listening_path()) {
             assert_eq!(e.kind(), std::io::ErrorKind::NotFound, "{e}");
         }
-        let mut command = self.binary_command();
+        let mut command = match &self.netns {
+            // It becomes the daemon, so that signals reach that.
+            Some(netns) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", netns]).arg(binary());
+                self.surround(&mut command);
+                command
+            }
+            None => self.binary_command(),
+        };
         command.arg("serve").arg("--config").arg(self.config_path());
         Process::spawn("tidings", command, &self.home.path().join("log"))
     }
@@ -202,6 +232,8 @@ pub struct RunningNode {
     public: String,
     /// `127.0.0.1:PORT` for backends.
     private: String,
+    /// Where other nodes reach it, if it is one of several.
+    cluster: Option<String>,
 }
 
 /// A session that the node knows.
@@ -239,6 +271,11 @@ impl RunningNode {
     /// `http://127.0.0.1:PORT` of the private API.
     pub fn private_url(&self) -> String {
         format!("http://{}", self.private)
+    }
+
+    /// Where other nodes reach it; panics if it is alone.
+    pub fn cluster_address(&self) -> &str {
+        self.cluster.as_deref().expect("it is one of several")
     }
 
     /// All output since the first start.
@@ -324,6 +361,11 @@ impl RunningNode {
         self.node.set(key, value.into());
     }
 
+    /// Writes a file beside the configuration anew.
+    pub fn replace_file(&self, name: &str, contents: &str) {
+        self.node.file(name, contents);
+    }
+
     /// Drains it, then starts it on the same ports and data.
     pub async fn restart(&mut self) {
         let status = self.term().await;
@@ -350,6 +392,23 @@ impl RunningNode {
         self.process.signal_term();
     }
 
+    /// Sends SIGTERM unless it has been ended already.
+    pub(crate) fn dismiss(&self) {
+        if self.process.is_running() {
+            self.process.signal_term();
+        }
+    }
+
+    /// Stops it in its tracks, as SIGSTOP does, until [`RunningNode::thaw`].
+    pub fn freeze(&self) {
+        self.process.freeze();
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        self.process.thaw();
+    }
+
     /// Waits for its end.
     pub async fn ended(&mut self, deadline: Duration) -> ExitStatus {
         self.process.ended(deadline).await
@@ -363,7 +422,8 @@ impl RunningNode {
         self.wait_until_listening().await;
     }
 
-    async fn wait_until_listening(&mut self) {
+    /// Waits until it listens, after [`Node::launch`].
+    pub async fn wait_until_listening(&mut self) {
         let path = self.node.listening_path();
         let listening = self
             .process
@@ -379,6 +439,7 @@ impl RunningNode {
         };
         self.public = address("public");
         self.private = address("private");
+        self.cluster = listening["cluster"].as_str().map(str::to_owned);
     }
 }
 

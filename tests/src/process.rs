@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -19,6 +20,8 @@ pub struct Process {
     child: Option<Child>,
     /// Standard output and standard error, together.
     log: PathBuf,
+    /// Set once SIGTERM was sent: a second one would not be asking but forcing.
+    told: AtomicBool,
 }
 
 impl Process {
@@ -40,6 +43,7 @@ impl Process {
             name: name.to_owned(),
             child: Some(child),
             log: log.to_owned(),
+            told: AtomicBool::new(false),
         }
     }
 
@@ -58,6 +62,11 @@ impl Process {
             .as_ref()
             .expect("the process was ended by this test")
             .id()
+    }
+
+    /// Whether its end was not yet asked for and seen.
+    pub(crate) fn is_running(&self) -> bool {
+        self.child.is_some()
     }
 
     /// Panics, with the log, if the process ended by itself.
@@ -98,12 +107,21 @@ impl Process {
         }
     }
 
-    /// Sends SIGTERM and leaves the process to it.
+    /// Sends SIGTERM and leaves the process to it. One that was stopped goes on, so that it can end.
     pub fn signal_term(&self) {
-        let id = i32::try_from(self.id()).expect("process ids fit");
-        let pid = Pid::from_raw(id).expect("process ids are positive");
-        // The process may have ended a moment ago; its status is looked at afterwards.
-        let _ = kill_process(pid, Signal::TERM);
+        self.told.store(true, Ordering::Relaxed);
+        self.signal(Signal::TERM);
+        self.signal(Signal::CONT);
+    }
+
+    /// Stops it in its tracks: it keeps its sockets and does nothing.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
     }
 
     /// Waits for the process to end by itself or after [`Process::signal_term`].
@@ -133,6 +151,13 @@ impl Process {
         child.wait().expect("a killed child can be waited for");
     }
 
+    fn signal(&self, signal: Signal) {
+        let id = i32::try_from(self.id()).expect("process ids fit");
+        let pid = Pid::from_raw(id).expect("process ids are positive");
+        // The process may have ended a moment ago; its status is looked at afterwards.
+        let _ = kill_process(pid, signal);
+    }
+
     fn try_end(&mut self) -> Option<ExitStatus> {
         let child = self.child.as_mut().expect("the process was already ended");
         let status = child.try_wait().expect("a child can be waited for");
@@ -156,10 +181,12 @@ impl Process {
     /// What is wrong at the end of a test, if anything.
     fn fault_at_end(&mut self) -> Option<String> {
         if self.child.is_some() {
-            if let Some(status) = self.try_end() {
-                return Some(format!("ended by itself ({status})"));
+            if !self.told.load(Ordering::Relaxed) {
+                if let Some(status) = self.try_end() {
+                    return Some(format!("ended by itself ({status})"));
+                }
+                self.signal_term();
             }
-            self.signal_term();
             let begun = Instant::now();
             let status = loop {
                 if let Some(status) = self.try_end() {
