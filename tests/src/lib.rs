@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`node`] | a Tidings daemon: configure, start, restart, kill, read its log |
 //! | [`cluster`] | several daemons that are one cluster |
+//! | [`balancer`] | a load balancer that remembers nobody |
 //! | [`netns`], [`relay`] | networks whose links can be cut and made bad; a slow way for UDP |
 //! | [`traffic`] | many numbered events, and who must get each once |
 //! | [`conformance`] | the conformance server, or the reference implementation in its place |
@@ -17,6 +18,7 @@
 //! Everything that waits does so under a deadline, and fails by panicking with what it saw: a
 //! test reads as what should happen. A process that dies by itself fails the test that started it.
 
+pub mod balancer;
 pub mod cluster;
 pub mod conformance;
 pub mod engine_polling;
@@ -31,6 +33,7 @@ pub mod sio;
 pub mod tls;
 pub mod traffic;
 
+pub use balancer::Balancer;
 pub use cluster::{Cluster, RunningCluster};
 pub use conformance::{Conformance, Profile};
 pub use engine_polling::EnginePolling;
