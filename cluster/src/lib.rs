@@ -349,6 +349,7 @@ impl Cluster {
     /// moment to go out.
     pub async fn stop(&self) {
         const MOMENT: Duration = Duration::from_secs(1);
+        const GOODBYE: Duration = Duration::from_millis(250);
         self.core.own.send_modify(|own| own.left = true);
         let told = tokio::time::sleep(2 * membership::INTERVAL);
         let links = self.core.close_lanes();
@@ -364,7 +365,8 @@ impl Cluster {
         self.core.tasks.close();
         self.core.endpoint.close(0_u32.into(), b"leaves");
         let _ = tokio::time::timeout(MOMENT, self.core.tasks.wait()).await;
-        let _ = tokio::time::timeout(MOMENT, self.core.endpoint.wait_idle()).await;
+        // A dial under way would hold it for as long as a dial may take.
+        let _ = tokio::time::timeout(GOODBYE, self.core.endpoint.wait_idle()).await;
     }
 }
 
