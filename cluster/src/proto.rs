@@ -16,6 +16,16 @@
 //! | `wire` | frames of the control lane as bytes |
 //! | `node` | all of it together |
 //!
+//! # What the edge owes
+//!
+//! - Actions are done in order; a link can be found by its id before `link_out_up` or `hello_in`
+//!   names it, or the action that follows from that finds nothing.
+//! - Every dial is answered once. Frames of a link are handed over in order, and none after its end.
+//! - [`Node::floor`] is read with the node at hand, after the join: what was told of it earlier may
+//!   be from a time when there was no peer, and everything was covered.
+//! - Gossip is handed over whole, each time it has changed. Generations rise with each start.
+//! - After a restart, what is still counted is said again.
+//!
 //! # Links
 //!
 //! Each node dials every other and sends only on its own *outbound* link; *inbound* links are only

@@ -44,7 +44,7 @@ fn run(seed: u64, rules: Rules) -> Result<Seen, String> {
 #[test]
 fn nodes_agree() {
     let first = setting("TIDINGS_SIM_FIRST", 1);
-    let seeds = setting("TIDINGS_SIM_SEEDS", 400);
+    let seeds = setting("TIDINGS_SIM_SEEDS", 2000);
     let mut seen = Seen::default();
     for seed in first..first + seeds {
         match run(seed, Rules::default()) {
@@ -53,7 +53,7 @@ fn nodes_agree() {
         }
     }
     println!("{seen:?}");
-    if seeds >= 400 {
+    if seeds >= 200 {
         // A world in which nothing happens proves nothing.
         seen.assert_all_happened();
     }

@@ -64,6 +64,8 @@ struct Mine {
     /// Whether the owner must be asked for the others'.
     anew: bool,
     is_queued: bool,
+    /// The hash of the name of the node for whose link it waits, and will be said as it is then.
+    waits_for: Option<u64>,
 }
 
 /// Keys of which there is something to say on one link.
@@ -109,6 +111,7 @@ impl Counters {
             told: None,
             anew: true,
             is_queued: false,
+            waits_for: None,
         });
         mine.parts = parts;
         if !mine.is_queued {
@@ -139,8 +142,11 @@ impl Counters {
     /// There is a new link to a node: what was said on an earlier one may be lost.
     pub(crate) fn link_up(&mut self, name: &Arc<str>) {
         self.outboxes.insert(name.clone(), Outbox::default());
+        let its = hash(name.as_bytes());
+        for (_, mine) in self.mine.iter_mut() {
+            mine.waits_for = mine.waits_for.filter(|waits_for| *waits_for != its);
+        }
         if self.rules.keep(Rule::ReportOnLink) {
-            let its = hash(name.as_bytes());
             let owners = &self.owners;
             let is_its = |mine: &Mine| owner(owners, mine.hash).0 == its;
             report_anew(&mut self.mine, &mut self.changed, is_its);
@@ -164,9 +170,8 @@ impl Counters {
     /// Whether an answer to this key by that node counts: it is the owner, and this node counts the
     /// key.
     pub(crate) fn heeds(&self, from: &str, key: &Bytes) -> bool {
-        self.mine.get(key).is_some_and(|mine| {
-            !self.rules.keep(Rule::AnswerFromOwner) || *owner(&self.owners, mine.hash).1 == *from
-        })
+        let mine = self.mine.get(key);
+        mine.is_some_and(|mine| *owner(&self.owners, mine.hash).1 == *from)
     }
 
     /// Every 100 ms: sorts what has changed by whom it must be told. Returns what this node itself
@@ -189,7 +194,10 @@ impl Counters {
             if *owner_name == self.name {
                 let anew = std::mem::take(&mut mine.anew);
                 self.owned.report(&self.name, key, mine.parts.clone(), anew);
-            } else if let Some(outbox) = self.outboxes.get_mut(owner_name) {
+            } else if mine.waits_for != Some(*owner)
+                && let Some(outbox) = self.outboxes.get_mut(owner_name)
+            {
+                mine.waits_for = Some(*owner);
                 outbox.reports.push_back(key);
             }
         }
@@ -204,10 +212,12 @@ impl Counters {
     fn tell(&mut self, now_ms: u64) -> Vec<(Bytes, Vec<Part>)> {
         let (owners, own_name) = (&self.owners, &self.name);
         let is_own = |hash| owner(owners, hash).1 == *own_name;
+        let outboxes = &self.outboxes;
+        let can_tell = |name: &str| *name == **own_name || outboxes.contains_key(name);
         let mut own = Vec::new();
-        for (name, key) in self.owned.to_tell(is_own) {
+        for (name, key) in self.owned.take_untold(is_own, can_tell) {
             if name == self.name {
-                let parts = self.owned.others(&key, &name, now_ms);
+                let parts = self.owned.tell(&key, &name, now_ms);
                 own.extend(parts.map(|parts| (key, parts)));
             } else if let Some(outbox) = self.outboxes.get_mut(&name) {
                 outbox.answers.push_back(key);
@@ -231,9 +241,13 @@ impl Counters {
         while entries.len() < MAX_ENTRIES
             && let Some(key) = outbox.reports.pop_front()
         {
-            let Some(mine) = self.mine.get_mut(&key).filter(|it| it.told == Some(its)) else {
+            let Some(mine) = self.mine.get_mut(&key) else {
                 continue;
             };
+            mine.waits_for = mine.waits_for.filter(|waits_for| *waits_for != its);
+            if mine.told != Some(its) {
+                continue;
+            }
             entries.push(Reported {
                 anew: std::mem::take(&mut mine.anew),
                 parts: parts::left(&mine.parts, now_ms),
@@ -247,7 +261,7 @@ impl Counters {
         while entries.len() < MAX_ENTRIES
             && let Some(key) = outbox.answers.pop_front()
         {
-            let parts = self.owned.others(&key, name, now_ms);
+            let parts = self.owned.tell(&key, name, now_ms);
             entries.extend(parts.map(|parts| Answered { key, parts }));
         }
         (!entries.is_empty()).then_some(Frame::Answer { entries })

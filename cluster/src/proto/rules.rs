@@ -27,8 +27,6 @@ pub(crate) enum Rule {
     ReportToNewOwner,
     /// Counts are reported and answered again on a new link.
     ReportOnLink,
-    /// Only the owner's answer counts.
-    AnswerFromOwner,
     /// A withdrawn count is remembered as long as it may be elsewhere.
     RememberWithdrawn,
 }

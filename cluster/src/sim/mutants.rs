@@ -38,6 +38,5 @@ each_is_missed! {
     a_stuck_stream_is_noticed: NoticeStuck,
     a_new_owner_is_told_the_counts: ReportToNewOwner,
     a_new_link_is_told_the_counts: ReportOnLink,
-    only_the_owner_answers: AnswerFromOwner,
     a_withdrawn_count_is_remembered: RememberWithdrawn,
 }

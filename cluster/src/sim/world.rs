@@ -104,7 +104,10 @@ type Checked = Result<(), String>;
 
 impl World {
     pub(super) fn new(mut random: Random, kind: Kind, rules: Rules) -> Self {
-        let hosts = 2 + random.below(4) as usize;
+        let hosts = match random.below(50) {
+            0 => 9,
+            few => 2 + few as usize % 4,
+        };
         let mut world = Self {
             kind,
             rules,
@@ -116,7 +119,7 @@ impl World {
             count: 0,
             delay_ms: *random.pick(&[2, 20, 200]),
             patience_ms: 1500 + random.below(2000),
-            bad_luck: *random.pick(&[100, 25, 5]),
+            bad_luck: *random.pick(&[50, 25, 10]),
             is_quiet: false,
             seen: Seen::default(),
             random,

@@ -31,6 +31,8 @@ struct By {
     parts: Vec<Until>,
     /// Whether it must be told what the others count.
     must_tell: bool,
+    /// Whether an answer to it waits for its link already, and will say the latest.
+    is_waiting: bool,
 }
 
 impl Owned {
@@ -73,6 +75,7 @@ impl Owned {
                 name: from.clone(),
                 parts,
                 must_tell: true,
+                is_waiting: false,
             }),
         }
         if row.by.is_empty() {
@@ -83,13 +86,15 @@ impl Owned {
         }
     }
 
-    /// One node, or every node, must be told of all that it counts.
+    /// One node, or every node, must be told of all that it counts. If it is one, what waited for
+    /// its link is gone.
     pub(super) fn tell_all(&mut self, name: Option<&Arc<str>>) {
         for (key, row) in self.keys.iter_mut() {
             let mut is_meant = false;
             for by in &mut row.by {
                 if name.is_none_or(|name| *name == by.name) {
                     by.must_tell = true;
+                    by.is_waiting &= name.is_none();
                     is_meant = true;
                 }
             }
@@ -100,9 +105,14 @@ impl Owned {
         }
     }
 
-    /// Takes who must be told of which key; of keys that are another's by now, nobody is.
-    pub(super) fn to_tell(&mut self, is_own: impl Fn(u64) -> bool) -> Vec<(Arc<str>, Bytes)> {
-        let mut told = Vec::new();
+    /// Takes who must be told of which key, if it can be now; of keys that are another's by now,
+    /// nobody is.
+    pub(super) fn take_untold(
+        &mut self,
+        is_own: impl Fn(u64) -> bool,
+        can_tell: impl Fn(&str) -> bool,
+    ) -> Vec<(Arc<str>, Bytes)> {
+        let mut untold = Vec::new();
         for key in std::mem::take(&mut self.changed) {
             let Some(row) = self.keys.get_mut(&key) else {
                 continue;
@@ -113,16 +123,19 @@ impl Owned {
             }
             for by in row.by.iter_mut().filter(|by| by.must_tell) {
                 by.must_tell = false;
-                told.push((by.name.clone(), key.clone()));
+                if !by.is_waiting && can_tell(&by.name) {
+                    by.is_waiting = true;
+                    untold.push((by.name.clone(), key.clone()));
+                }
             }
         }
-        told
+        untold
     }
 
-    /// What all but one count; none if it is not known any more that this one counts the key.
-    pub(super) fn others(&self, key: &Bytes, name: &str, now_ms: u64) -> Option<Vec<Part>> {
-        let row = self.keys.get(key)?;
-        row.by.iter().find(|by| *by.name == *name)?;
+    /// Tells one what all the others count; none if it is not known any more that this one counts the key.
+    pub(super) fn tell(&mut self, key: &Bytes, name: &str, now_ms: u64) -> Option<Vec<Part>> {
+        let row = self.keys.get_mut(key)?;
+        row.by.iter_mut().find(|by| *by.name == *name)?.is_waiting = false;
         let others = row.by.iter().filter(|by| *by.name != *name);
         let all = others.flat_map(|by| by.parts.iter().copied());
         let counting = all.filter(|(until_ms, _)| *until_ms > now_ms).collect();

@@ -26,10 +26,17 @@ fn key_of(owner_name: &str, counters: &Counters) -> Bytes {
 fn few_keys_move_when_a_node_comes() {
     let (two, three) = (counters("a", &["a", "b"]), counters("a", &["a", "b", "c"]));
     let of = |counters: &Counters, number: u32| {
-        owner(&counters.owners, hash(&number.to_be_bytes())).1.clone()
+        owner(&counters.owners, hash(&number.to_be_bytes()))
+            .1
+            .clone()
     };
-    let moved: Vec<_> = (0..3000).filter(|it| of(&two, *it) != of(&three, *it)).collect();
-    assert!(moved.iter().all(|it| *of(&three, *it) == *"c"), "they move to it alone");
+    let moved: Vec<_> = (0..3000)
+        .filter(|it| of(&two, *it) != of(&three, *it))
+        .collect();
+    assert!(
+        moved.iter().all(|it| *of(&three, *it) == *"c"),
+        "they move to it alone"
+    );
     assert!((800..1200).contains(&moved.len()), "{}", moved.len());
 }
 
@@ -95,6 +102,33 @@ fn what_changes_often_is_reported_once() {
 }
 
 #[test]
+fn a_link_that_stands_still_piles_nothing_up() {
+    let mut counters = counters("a", &["a", "b"]);
+    let keys = [key_of("a", &counters), key_of("b", &counters)];
+    counters.link_up(&"b".into());
+    for round in 1..50 {
+        for key in &keys {
+            counters.count(key.clone(), &[(100_000, round)], 0);
+        }
+        let entries = vec![Reported {
+            key: keys[0].clone(),
+            anew: false,
+            parts: vec![(100_000, round)],
+        }];
+        counters.reported(&"b".into(), entries, 0);
+        counters.exchange(u64::from(round) * 100);
+    }
+    let Outbox { reports, answers } = &counters.outboxes["b"];
+    assert_eq!((reports.len(), answers.len()), (1, 1));
+    let entries = vec![Answered {
+        key: keys[0].clone(),
+        parts: vec![(95_100, 49)],
+    }];
+    counters.next("b", 4900);
+    assert_eq!(counters.next("b", 4900), Some(Frame::Answer { entries }));
+}
+
+#[test]
 fn a_withdrawn_count_is_told_to_a_new_owner() {
     let mut counters = counters("a", &["a", "b"]);
     let key = key_of("b", &counters);
@@ -107,7 +141,10 @@ fn a_withdrawn_count_is_told_to_a_new_owner() {
     counters.next("b", 300);
     counters.link_up(&"b".into());
     counters.exchange(400);
-    assert!(matches!(counters.next("b", 400), Some(Frame::Report { .. })));
+    assert!(matches!(
+        counters.next("b", 400),
+        Some(Frame::Report { .. })
+    ));
     // Once it would have ended anyway, it need not be told.
     counters.exchange(10_000);
     counters.link_up(&"b".into());

@@ -19,7 +19,10 @@ fn the_pause_doubles_up_to_two_seconds() {
     let mut pauses = Vec::new();
     for _ in 0..7 {
         assert_eq!(due(&mut dialer, now_ms, &[], &[]), [1]);
-        assert!(due(&mut dialer, now_ms, &[], &[]).is_empty(), "it is being dialled");
+        assert!(
+            due(&mut dialer, now_ms, &[], &[]).is_empty(),
+            "it is being dialled"
+        );
         dialer.failed(at(1), now_ms, 0);
         let next_ms = dialer.next_due_ms().unwrap();
         assert!(due(&mut dialer, next_ms - 1, &[], &[]).is_empty());

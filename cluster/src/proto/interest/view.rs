@@ -34,12 +34,17 @@ pub(crate) struct View {
 }
 
 /// A snapshot of which not all parts are here.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Building {
     seq: u64,
     total: u32,
     rooms: RoomSet,
+    /// The sum so far, so that the last part is no more work than the others.
+    digest: u64,
 }
+
+/// Room is made at once for so many rooms at most, whatever a peer claims to send.
+const RESERVED: usize = 1 << 20;
 
 /// Digests after the latest changes.
 #[derive(Debug, Default)]
@@ -114,34 +119,34 @@ impl View {
     ) {
         self.progress_ms = now_ms;
         if first {
-            let rooms = RoomSet::default();
-            self.building = Some(Building { seq, total, rooms });
+            self.building = Some(Building::new(seq, total));
         }
         let Some(mut building) = self.building.take() else {
             // The rest of one that was given up.
             return;
         };
-        building.rooms.extend(rooms);
+        building.add(rooms);
         let count = building.rooms.len();
         if building.seq != seq || building.total != total || count > total as usize {
             self.lose();
         } else if !last {
             if !self.rules.keep(Rule::AtomicSnapshot) {
-                self.apply(seq, building.rooms.clone());
+                self.apply(building.clone());
             }
             self.building = Some(building);
         } else if count == total as usize {
-            self.apply(seq, building.rooms);
+            self.apply(building);
             self.compare(now_ms);
         } else {
             self.lose();
         }
     }
 
-    fn apply(&mut self, seq: u64, rooms: RoomSet) {
+    fn apply(&mut self, whole: Building) {
+        let Building {
+            seq, digest, rooms, ..
+        } = whole;
         self.rooms = rooms;
-        let mixes = self.rooms.iter().map(|room| room.mix());
-        let digest = mixes.fold(0, u64::wrapping_add);
         self.mark = Mark { seq, digest };
         self.history.restart(self.mark);
         self.is_in_step = true;
@@ -242,6 +247,27 @@ impl View {
         self.must_ask = false;
         self.asked_ms = Some(now_ms);
         self.progress_ms = now_ms;
+    }
+}
+
+impl Building {
+    fn new(seq: u64, total: u32) -> Self {
+        let mut rooms = RoomSet::default();
+        rooms.reserve(RESERVED.min(total as usize));
+        Self {
+            seq,
+            total,
+            rooms,
+            digest: 0,
+        }
+    }
+
+    fn add(&mut self, rooms: &[RoomKey]) {
+        for room in rooms {
+            if self.rooms.insert(*room) {
+                self.digest = self.digest.wrapping_add(room.mix());
+            }
+        }
     }
 }
 

@@ -39,11 +39,22 @@ fn settled(members: &mut Members) -> Vec<String> {
 #[test]
 fn the_latest_live_start_counts() {
     let mut members = Members::default();
-    let all = vec![seen("a", 1, 1, true), seen("a", 3, 1, false), seen("a", 2, 1, true)];
+    let all = vec![
+        seen("a", 1, 1, true),
+        seen("a", 3, 1, false),
+        seen("a", 2, 1, true),
+    ];
     assert_eq!(after(&mut members, all), ["+0 a 2"]);
-    let all = vec![seen("a", 2, 1, true), seen("a", 3, 1, true), seen("me", 9, 1, true)];
+    let all = vec![
+        seen("a", 2, 1, true),
+        seen("a", 3, 1, true),
+        seen("me", 9, 1, true),
+    ];
     assert_eq!(after(&mut members, all), ["-0 a 2", "+0 a 3"]);
-    assert_eq!(after(&mut members, vec![seen("a", 3, 1, false)]), ["-0 a 3"]);
+    assert_eq!(
+        after(&mut members, vec![seen("a", 3, 1, false)]),
+        ["-0 a 3"]
+    );
     assert_eq!(after(&mut members, vec![seen("a", 3, 1, true)]), ["+0 a 3"]);
 }
 
@@ -68,7 +79,10 @@ fn a_link_knows_of_a_restart_before_gossip() {
     let both = vec![seen("a", 1, 1, true), seen("a", 2, 1, true)];
     assert_eq!(after(&mut members, both), ["+0 a 2"]);
     after(&mut members, vec![seen("a", 2, 1, true)]);
-    assert!(members.first.is_empty(), "what gossip knows need not be kept");
+    assert!(
+        members.first.is_empty(),
+        "what gossip knows need not be kept"
+    );
 }
 
 #[test]
@@ -78,7 +92,11 @@ fn a_node_gets_its_slot_again() {
     assert_eq!(after(&mut members, both), ["+0 a 1", "+1 b 1"]);
     after(&mut members, vec![seen("b", 1, 2, true)]);
     let other = vec![seen("b", 1, 2, true), seen("c", 1, 3, true)];
-    assert_eq!(after(&mut members, other), ["+2 c 1"], "the slot of a waits for it");
+    assert_eq!(
+        after(&mut members, other),
+        ["+2 c 1"],
+        "the slot of a waits for it"
+    );
     let back = vec![seen("a", 2, 1, true), seen("b", 1, 2, true)];
     assert_eq!(after(&mut members, back), ["-2 c 1", "+0 a 2"]);
 }

@@ -1,7 +1,10 @@
 use std::net::SocketAddr;
 
+use proptest::prelude::{ProptestConfig, any, proptest};
+use proptest::{collection, prop_assert, prop_assert_eq};
+
 use super::*;
-use crate::proto::{Frame, Gossiped, LinkId, Refused};
+use crate::proto::{Change, Frame, Gossiped, LinkId, Refused};
 
 const LINGER_MS: u64 = 100;
 
@@ -127,7 +130,11 @@ fn a_node_is_ready_when_it_has_exchanged_with_all() {
     node.hello_in(LinkId(2), hello("b", 10, 2), 600).unwrap();
     node.frame(LinkId(2), snapshot(0, &[]), 600).unwrap();
     node.tick(1500, 0);
-    assert_eq!(node.lifecycle(), Lifecycle::Joining, "b knows nothing of it");
+    assert_eq!(
+        node.lifecycle(),
+        Lifecycle::Joining,
+        "b knows nothing of it"
+    );
     node.frame(LinkId(2), ack(0), 1500).unwrap();
     assert_eq!(node.lifecycle(), Lifecycle::Ready);
     node.drain(1600);
@@ -136,7 +143,10 @@ fn a_node_is_ready_when_it_has_exchanged_with_all() {
     assert_eq!(node.lifecycle(), Lifecycle::Draining);
     let mut told = node.actions();
     told.retain(|action| matches!(action, Action::Lifecycle(_)));
-    assert_eq!(told, [Lifecycle::Ready, Lifecycle::Draining].map(Action::Lifecycle));
+    assert_eq!(
+        told,
+        [Lifecycle::Ready, Lifecycle::Draining].map(Action::Lifecycle)
+    );
 }
 
 #[test]
@@ -164,7 +174,10 @@ fn who_does_not_belong_is_refused() {
     };
     let refused = [
         (other(|it| it.cluster = "other".into()), Refused::Cluster),
-        (other(|it| it.protocol = 9), Refused::Protocol { ours: 1, theirs: 9 }),
+        (
+            other(|it| it.protocol = 9),
+            Refused::Protocol { ours: 1, theirs: 9 },
+        ),
         (hello("a", 10, 1), Refused::Myself),
         (hello("a", 11, 1), Refused::NameTaken { address }),
         (hello("a", 10, 9), Refused::NameTaken { address }),
@@ -172,7 +185,11 @@ fn who_does_not_belong_is_refused() {
         (hello("b", 9, 2), Refused::Stale { known: 10 }),
     ];
     for (hello, why) in refused {
-        assert_eq!(node.hello_in(LinkId(9), hello.clone(), 0), Err(why), "{hello:?}");
+        assert_eq!(
+            node.hello_in(LinkId(9), hello.clone(), 0),
+            Err(why),
+            "{hello:?}"
+        );
         // The same holds for who was dialled.
         node.link_out_up(LinkId(9), at(9), hello, 0);
         assert_eq!(node.next_frame(LinkId(9), 0), None);
@@ -187,7 +204,11 @@ fn a_name_is_free_when_its_holder_is_gone() {
     node.gossip(Vec::new(), 0, 0);
     let moved = hello("b", 11, 9);
     let taken = Err(Refused::NameTaken { address: at(2) });
-    assert_eq!(node.hello_in(LinkId(9), moved.clone(), 0), taken, "its link is there");
+    assert_eq!(
+        node.hello_in(LinkId(9), moved.clone(), 0),
+        taken,
+        "its link is there"
+    );
     node.link_in_down(LinkId(2), 0);
     assert_eq!(node.hello_in(LinkId(9), moved, 0), Ok(()));
 }
@@ -220,7 +241,11 @@ fn a_taken_name_is_told_once_and_keeps_a_node_from_being_ready() {
     let address = at(2);
     assert_eq!(told, [Action::Conflict { address, refused }]);
     tick_until(&mut node, 5901, 14_100);
-    assert_eq!(node.lifecycle(), Lifecycle::Ready, "nobody says so any more");
+    assert_eq!(
+        node.lifecycle(),
+        Lifecycle::Ready,
+        "nobody says so any more"
+    );
 }
 
 #[test]
@@ -241,12 +266,23 @@ fn a_dead_peer_is_hung_up_and_not_dialled() {
     assert_eq!(node.actions(), expected);
     assert_eq!((node.everyone(), node.route(&[RoomKey(7)])), (0, 0));
     tick_until(&mut node, 1, 5000);
-    assert!(!node.actions().iter().any(|it| matches!(it, Action::Dial { .. })));
+    assert!(
+        !node
+            .actions()
+            .iter()
+            .any(|it| matches!(it, Action::Dial { .. }))
+    );
     node.gossip(vec![seen("b", 10, 2, Lifecycle::Ready)], 5000, 0);
     let dialled = node.actions();
-    assert!(dialled.iter().any(|it| matches!(it, Action::Dial { .. })), "{dialled:?}");
+    assert!(
+        dialled.iter().any(|it| matches!(it, Action::Dial { .. })),
+        "{dialled:?}"
+    );
     // Its own link is still there, and has said all.
-    assert_eq!((node.route(&[RoomKey(7)]), node.route(&[RoomKey(8)])), (1, 0));
+    assert_eq!(
+        (node.route(&[RoomKey(7)]), node.route(&[RoomKey(8)])),
+        (1, 0)
+    );
 }
 
 #[test]
@@ -321,7 +357,12 @@ fn a_second_address_of_a_linked_node_is_left_alone() {
     assert!(node.actions().contains(&Action::Hangup(LinkId(5))));
     node.wanted(at(22), 3000);
     tick_until(&mut node, 1, 9000);
-    assert!(!node.actions().iter().any(|it| matches!(it, Action::Dial { .. })));
+    assert!(
+        !node
+            .actions()
+            .iter()
+            .any(|it| matches!(it, Action::Dial { .. }))
+    );
 }
 
 #[test]
@@ -329,12 +370,16 @@ fn frames_must_come_from_somewhere_and_make_sense() {
     let mut node = linked_with_b();
     assert_eq!(node.frame(LinkId(9), Frame::Resync, 0), Err(Broken::Link));
     let (seq, last) = (5, 0);
-    assert_eq!(node.frame(LinkId(2), ack(5), 0), Err(Broken::Ack { seq, last }));
-    let other = Frame::Ack {
-        generation: 9,
-        seq,
-    };
-    assert_eq!(node.frame(LinkId(2), other, 0), Ok(()), "meant for an earlier start");
+    assert_eq!(
+        node.frame(LinkId(2), ack(5), 0),
+        Err(Broken::Ack { seq, last })
+    );
+    let other = Frame::Ack { generation: 9, seq };
+    assert_eq!(
+        node.frame(LinkId(2), other, 0),
+        Ok(()),
+        "meant for an earlier start"
+    );
     node.frame(LinkId(2), Frame::Resync, 0).unwrap();
     assert_eq!(drain_link(&mut node, LinkId(1)), [snapshot(0, &[])]);
     // What is not known any more can be lost again.
@@ -352,7 +397,7 @@ fn what_lingers_is_announced_as_gone_later() {
     assert_eq!(drain_link(&mut node, LinkId(1)), []);
     tick_until(&mut node, 1, LINGER_MS);
     let frames = drain_link(&mut node, LinkId(1));
-    let changes = vec![crate::proto::Change::Leave(RoomKey(1))];
+    let changes = vec![Change::Leave(RoomKey(1))];
     assert_eq!(frames, [Frame::Delta { from: 1, changes }]);
 }
 
@@ -363,9 +408,95 @@ fn an_operator_sees_the_dead_too() {
     dead.alive = false;
     node.gossip(vec![seen("b", 10, 2, Lifecycle::Ready), dead], 0, 0);
     let peers = node.peers();
-    let names: Vec<_> = peers.iter().map(|it| (&*it.name, it.alive, it.slot)).collect();
+    let names: Vec<_> = peers
+        .iter()
+        .map(|it| (&*it.name, it.alive, it.slot))
+        .collect();
     assert_eq!(names, [("b", true, Some(0)), ("c", false, None)]);
     let b = &peers[0];
     assert!(b.linked_out && b.linked_in && b.in_step);
     assert_eq!((b.rooms, b.applied, b.acked), (1, 1, 0));
+}
+
+/// Something that an edge may say, whether it makes sense or not.
+fn say(node: &mut Node, what: u8, [a, b, c]: [u8; 3], now_ms: u64) {
+    let (link, port) = (LinkId(u64::from(a % 6)), u16::from(b % 4));
+    let name = ["a", "b", "c", "d"][usize::from(c % 4)];
+    let (generation, seq) = (u64::from(a % 3), u64::from(c % 8));
+    let room = RoomKey(u64::from(b % 8));
+    let (key, parts) = (vec![a % 3].into(), vec![(u32::from(b), u32::from(c))]);
+    let lifecycle = [Lifecycle::Joining, Lifecycle::Ready, Lifecycle::Draining];
+    match what % 20 {
+        0 => _ = node.join(room, now_ms),
+        1 => node.leave(room, now_ms),
+        2 => node.wanted(at(port), now_ms),
+        3 => _ = node.dial_failed(at(port), now_ms, seq),
+        4 => {
+            let address = at(u16::from(c));
+            let refused = [
+                Refused::Myself,
+                Refused::Cluster,
+                Refused::NameTaken { address },
+            ];
+            node.dial_refused(at(port), refused[usize::from(a % 3)], now_ms, 0);
+        }
+        5 => node.link_out_up(link, at(port), hello(name, generation, port), now_ms),
+        6 => node.link_out_down(link, now_ms, 0),
+        7 => _ = node.hello_in(link, hello(name, generation, port), now_ms),
+        8 => node.link_in_down(link, now_ms),
+        9 => {
+            let mut one = seen(name, generation, port, lifecycle[usize::from(b % 3)]);
+            one.alive = c % 3 > 0;
+            one.interest = Some(crate::proto::Mark { seq, digest: 0 });
+            node.gossip(vec![one, seen("b", 1, 2, Lifecycle::Ready)], now_ms, 0);
+        }
+        10 | 11 => _ = node.frame(link, snapshot(seq, &[1, 2]), now_ms),
+        12 => {
+            let changes = vec![Change::Join(room), Change::Leave(room)];
+            _ = node.frame(link, Frame::Delta { from: seq, changes }, now_ms);
+        }
+        13 => _ = node.frame(link, ack(seq), now_ms),
+        14 => _ = node.frame(link, Frame::Resync, now_ms),
+        15 => {
+            let anew = c % 2 > 0;
+            let entries = vec![crate::proto::Reported { key, anew, parts }];
+            _ = node.frame(link, Frame::Report { entries }, now_ms);
+        }
+        16 => node.count(key, parts, now_ms),
+        17 | 18 => _ = node.next_frame(link, now_ms),
+        _ => _ = node.tick(now_ms, seq),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// Whatever the edge says in whatever order, nothing panics, slots and links that are told fit
+    /// together, and a floor that was shown stays.
+    #[test]
+    fn any_edge_is_borne(
+        said in collection::vec((any::<u8>(), any::<[u8; 3]>(), 0..400_u64), 1..150),
+    ) {
+        let mut node = Node::with_rules(settings("a", 1, true), 0, Rules::default());
+        let (mut now_ms, mut told, mut covered) = (0, 0_u64, 0);
+        for (what, with, later_ms) in said {
+            now_ms += later_ms;
+            say(&mut node, what, with, now_ms);
+            for action in node.actions() {
+                match action {
+                    Action::PeerUp { slot, .. } => told |= 1 << slot,
+                    Action::PeerDown { slot, .. } => told &= !(1 << slot),
+                    Action::Linked { slot, .. } => prop_assert!(told & (1 << slot) != 0),
+                    _ => {}
+                }
+            }
+            prop_assert_eq!(told, node.everyone());
+            prop_assert_eq!(node.route(&[RoomKey(1)]) & !told, 0);
+            let floor = node.floor().min(node.seq());
+            prop_assert!(floor >= covered);
+            covered = floor;
+        }
+        let next_ms = node.tick(now_ms, 0);
+        prop_assert!((now_ms + 1..=now_ms + TICK_MS).contains(&next_ms));
+    }
 }

@@ -21,9 +21,17 @@ fn frames() -> impl Strategy<Value = Frame> {
     let reported = reported.prop_map(|(key, anew, parts)| Reported { key, anew, parts });
     let answered = (keys(), parts()).prop_map(|(key, parts)| Answered { key, parts });
     prop_oneof![
-        (any::<(u64, u32, bool, bool)>(), rooms()).prop_map(|((seq, total, first, last), rooms)| {
-            Frame::Snapshot { seq, total, first, last, rooms }
-        }),
+        (any::<(u64, u32, bool, bool)>(), rooms()).prop_map(
+            |((seq, total, first, last), rooms)| {
+                Frame::Snapshot {
+                    seq,
+                    total,
+                    first,
+                    last,
+                    rooms,
+                }
+            }
+        ),
         (0..u64::MAX / 2, collection::vec(change, 0..50))
             .prop_map(|(from, changes)| Frame::Delta { from, changes }),
         any::<(u64, u64)>().prop_map(|(generation, seq)| Frame::Ack { generation, seq }),
@@ -98,7 +106,10 @@ fn the_bytes_are_stable() {
             parts: vec![(3, 4)],
         }],
     };
-    assert_eq!(&report.encode()[..], b"\x05\x01\0\x01k\x01\0\0\0\x03\0\0\0\x04");
+    assert_eq!(
+        &report.encode()[..],
+        b"\x05\x01\0\x01k\x01\0\0\0\x03\0\0\0\x04"
+    );
 }
 
 #[test]
@@ -117,18 +128,27 @@ fn too_much_is_refused() {
         last: true,
         rooms,
     };
-    assert_eq!(Frame::decode(snapshot.encode()), Err(Malformed { kind: SNAPSHOT }));
+    assert_eq!(
+        Frame::decode(snapshot.encode()),
+        Err(Malformed { kind: SNAPSHOT })
+    );
     let entry = Answered {
         key: Bytes::new(),
         parts: Vec::new(),
     };
     let entries = vec![entry; MAX_ENTRIES + 1];
     let answer = Frame::Answer { entries };
-    assert_eq!(Frame::decode(answer.encode()), Err(Malformed { kind: ANSWER }));
+    assert_eq!(
+        Frame::decode(answer.encode()),
+        Err(Malformed { kind: ANSWER })
+    );
     // The last of these changes would have no number.
     let delta = Frame::Delta {
         from: u64::MAX,
         changes: vec![Change::Join(RoomKey(1))],
     };
-    assert_eq!(Frame::decode(delta.encode()), Err(Malformed { kind: DELTA }));
+    assert_eq!(
+        Frame::decode(delta.encode()),
+        Err(Malformed { kind: DELTA })
+    );
 }

@@ -24,9 +24,9 @@ impl World {
             560..780 => self.count_something(host)?,
             780..800 => self.join_many(host)?,
             _ if !is_bad_luck => {}
-            800..860 => self.lose_some_link(),
-            860..900 => self.cut_a_way(),
-            900..920 => self.distrust(host),
+            800..850 => self.lose_some_link(),
+            850..880 => self.cut_a_way(),
+            880..920 => self.distrust(host),
             920..940 => self.stop(host),
             940..960 => self.kill(host),
             960..965 => self.drain(host)?,

@@ -65,6 +65,10 @@ impl World {
             return Ok(());
         }
         self.seen.checks += 1;
+        if sender.node.route(&[]) & (1 << slot) != 0 {
+            // Everything goes there.
+            return Ok(());
+        }
         for (room, seq) in receiver.rooms.iter().filter(|it| *it.1 <= receiver.covered) {
             self.seen.promises += 1;
             if sender.node.route(&[RoomKey(*room)]) & (1 << slot) == 0 {

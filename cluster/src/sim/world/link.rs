@@ -62,7 +62,8 @@ impl World {
             patience_ms: 1000 + self.random.below(5000),
         };
         self.wires.insert(link, wire);
-        let delay = self.delay();
+        let slow = if self.random.percent(15) { 1500 } else { 1 };
+        let delay = self.delay() + self.random.below(slow);
         if self.passes(host, goal) && self.passes(goal, host) && !self.hosts[goal].is_stopped {
             self.after(delay, Event::Dialled(link));
         } else {

@@ -73,7 +73,11 @@ impl World {
         let name = &self.hosts[other].name;
         let slot = here.node.slot_of(name, there.generation);
         let slot = slot.ok_or_else(|| format!("host{host} does not see host{other}"))?;
-        let seen = here.node.peers().into_iter().find(|peer| peer.slot == Some(slot));
+        let seen = here
+            .node
+            .peers()
+            .into_iter()
+            .find(|peer| peer.slot == Some(slot));
         if seen.is_none_or(|peer| peer.lifecycle != Lifecycle::Ready) {
             return Err(format!("host{host} does not see that host{other} is ready"));
         }

@@ -22,7 +22,13 @@ fn mark(rooms: &[u64]) -> Mark {
 
 fn take(view: &mut View, frame: Frame, now_ms: u64) {
     match frame {
-        Frame::Snapshot { seq, total, first, last, rooms } => {
+        Frame::Snapshot {
+            seq,
+            total,
+            first,
+            last,
+            rooms,
+        } => {
             view.snapshot((seq, total), (first, last), &rooms, now_ms);
         }
         Frame::Delta { from, changes } => view.delta(from, &changes, now_ms),
