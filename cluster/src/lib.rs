@@ -33,14 +33,7 @@ pub mod proto;
 mod sim;
 mod status;
 
-use std::{
-    future::Future,
-    io,
-    net::SocketAddr,
-    pin::Pin,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{future::Future, io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use chitchat::ChitchatHandle;
@@ -123,7 +116,7 @@ pub enum Change {
     Others {
         /// The key, as it was given to [`Cluster::count`].
         key: Bytes,
-        /// Amounts, and for how many milliseconds each counts from now.
+        /// For how many milliseconds from now each counts, and how much.
         parts: Vec<(u32, u32)>,
     },
 }
@@ -223,7 +216,7 @@ impl Cluster {
 
     /// The latest join that all ready peers know of.
     pub fn floor(&self) -> u64 {
-        self.core.floor.load(Ordering::Acquire)
+        self.core.node().floor()
     }
 
     /// The latest join of this node.
@@ -299,7 +292,8 @@ impl Cluster {
         link.carry(head).await
     }
 
-    /// This node's count for a key changed: amounts, and for how many milliseconds each counts.
+    /// This node's count for a key changed: for how many milliseconds each part counts, and how
+    /// much.
     pub fn count(&self, key: Bytes, parts: Vec<(u32, u32)>) {
         self.core.decide(|node, now| node.count(key, parts, now));
     }

@@ -74,8 +74,6 @@ pub(crate) struct Core {
     started: Instant,
     links: RwLock<Links>,
     next_link: AtomicU64,
-    /// The highest join that all ready peers know of.
-    pub(crate) floor: AtomicU64,
     /// What gossip tells of this node.
     pub(crate) own: watch::Sender<Own>,
     /// Gossip that came in, for chitchat.
@@ -142,7 +140,6 @@ impl Core {
             started: Instant::now(),
             links: RwLock::default(),
             next_link: AtomicU64::new(1),
-            floor: AtomicU64::new(u64::MAX),
             own: watch::Sender::new(Own::default()),
             gossip_in,
             tasks: TaskTracker::new(),

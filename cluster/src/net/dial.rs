@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use super::{
-    Core,
+    Core, Link,
     hello::{self, HelloError},
     outbound::{self, Outbound},
 };
@@ -21,7 +21,10 @@ pub(super) async fn run(core: Arc<Core>, address: SocketAddr) {
     };
     match connected {
         Ok((link, gossip)) => {
+            // Found before the core speaks of it.
+            core.add_link(link.id, Link::Outbound(link.clone()));
             core.set_address(address, link.clone());
+            core.set_address(link.peer.address, link.clone());
             core.decide(|node, now| {
                 node.link_out_up(link.id, address, link.peer.clone(), now);
             });

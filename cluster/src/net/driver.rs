@@ -1,9 +1,6 @@
 //! Carries out what the core decides, in order, and lets it know when time has passed.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use super::{Core, Link, dial};
 use crate::{Change, Peer, proto::Action};
@@ -81,10 +78,7 @@ fn act(core: &Arc<Core>, action: Action) {
             core.own.send_modify(|own| own.lifecycle = lifecycle);
         }
         Action::Mark(mark) => core.own.send_modify(|own| own.mark = Some(mark)),
-        Action::Floor(floor) => {
-            core.floor.store(floor, Ordering::Release);
-            application.changed(Change::Floor(floor));
-        }
+        Action::Floor(floor) => application.changed(Change::Floor(floor)),
         Action::Others { key, parts } => application.changed(Change::Others { key, parts }),
         Action::Conflict { address, refused } => {
             tracing::error!(node = %core.config.node, by = %address, why = %refused,

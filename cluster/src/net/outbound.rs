@@ -14,7 +14,7 @@ use quinn::{Connection, SendStream};
 use tokio::sync::{Notify, mpsc};
 
 use super::{
-    Core, Link,
+    Core,
     lane::Lane,
     stream::{CONTROL, Carried, FORWARDS, GOSSIP, MAX_ANSWER, QUESTION, framed},
 };
@@ -103,8 +103,6 @@ impl Outbound {
 
 /// Feeds a link until it is lost.
 pub(super) async fn run(core: Arc<Core>, link: Arc<Outbound>, gossip: mpsc::Receiver<Bytes>) {
-    core.add_link(link.id, Link::Outbound(link.clone()));
-    core.set_address(link.peer.address, link.clone());
     let ended = tokio::select! {
         error = link.connection.closed() => Some(error.to_string()),
         ended = write_control(&core, &link) => ended.err().map(|error| error.to_string()),
