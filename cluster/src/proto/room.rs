@@ -1,7 +1,7 @@
 //! A room's name as nodes tell it to each other: a number of 64 bits.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::{BuildHasher, Hasher};
 
 /// The stable hash of a room's name.
 ///
@@ -10,10 +10,10 @@ use std::hash::{BuildHasherDefault, Hasher};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RoomKey(pub u64);
 
-/// Rooms; the keys are hashes already, so they are not hashed again.
-pub(crate) type RoomSet = HashSet<RoomKey, BuildHasherDefault<AsIs>>;
+/// Rooms; the keys are hashes already, so little is done to them.
+pub(crate) type RoomSet = HashSet<RoomKey, Placing>;
 /// Something by room.
-pub(crate) type RoomMap<V> = HashMap<RoomKey, V, BuildHasherDefault<AsIs>>;
+pub(crate) type RoomMap<V> = HashMap<RoomKey, V, Placing>;
 
 impl RoomKey {
     /// The key of a name, which is opaque bytes.
@@ -47,21 +47,56 @@ pub(crate) fn finish(mut z: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// Takes a number for its own hash.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct AsIs(u64);
+/// Where a key stands in a table: one multiplication with a number that nobody else knows. Clients
+/// may name rooms, and whoever can compute keys could aim at one place.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Placing {
+    secret: u64,
+    place: u64,
+}
 
-impl Hasher for AsIs {
+impl Default for Placing {
+    fn default() -> Self {
+        Self {
+            secret: secret(),
+            place: 0,
+        }
+    }
+}
+
+/// Decides nothing but places in tables. Simulations are the same each time.
+#[cfg(test)]
+fn secret() -> u64 {
+    0x9e37_79b9_7f4a_7c15
+}
+
+#[cfg(not(test))]
+fn secret() -> u64 {
+    static SECRET: std::sync::LazyLock<u64> =
+        std::sync::LazyLock::new(|| std::hash::RandomState::new().hash_one(0) | 1);
+    *SECRET
+}
+
+impl BuildHasher for Placing {
+    type Hasher = Self;
+
+    fn build_hasher(&self) -> Self {
+        *self
+    }
+}
+
+impl Hasher for Placing {
     fn finish(&self) -> u64 {
-        self.0
+        self.place
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        self.0 = hash(bytes);
+        self.write_u64(hash(bytes));
     }
 
     fn write_u64(&mut self, key: u64) {
-        self.0 = key;
+        let product = u128::from(key) * u128::from(self.secret);
+        self.place = (product >> 64) as u64 ^ product as u64;
     }
 }
 
@@ -78,8 +113,13 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_its_own_hash() {
+    fn keys_that_look_alike_stand_apart() {
         let mut set = RoomSet::default();
         assert!(set.insert(RoomKey(7)) && set.contains(&RoomKey(7)) && !set.insert(RoomKey(7)));
+        let hasher = Placing::default();
+        let places: HashSet<u64> = (0..1000_u64)
+            .map(|high| hasher.hash_one(RoomKey(high << 52 | 7)) & 0xffff)
+            .collect();
+        assert!(places.len() > 950, "{}", places.len());
     }
 }
