@@ -128,7 +128,7 @@ async fn may_be_for_a_session_on_another_shard() {
     let (first, mut one) = moved_to_websocket(&node).await;
     let (second, mut other) = moved_to_websocket(&node).await;
     // An id begins with its place: node and shard.
-    assert_ne!(first.sid()[..4], second.sid()[..4], "both ways were tried");
+    assert_ne!(first.sid()[..8], second.sid()[..8], "both ways were tried");
     node.emit(json!({"broadcast": true, "event": "e"})).await;
     for stream in [&mut one, &mut other] {
         expect(stream, &["42[\"e\""]).await;

@@ -157,7 +157,7 @@ impl Served {
     async fn open(&self) -> (EngineWs, String) {
         let (client, handshake) = EngineWs::open(&self.address, "/socket.io/").await;
         let id = handshake["sid"].as_str().expect("an id");
-        (client, id[..4].to_owned())
+        (client, id[..8].to_owned())
     }
 
     /// The same, joined under a name.
