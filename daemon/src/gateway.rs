@@ -231,8 +231,10 @@ where
     ));
     relay.attach(&node);
     if let Some(cluster) = cluster(config, generation)? {
-        relay.join(Cluster::start(cluster, relay.clone()).await?);
+        let cluster = Cluster::start(cluster, relay.clone()).await?;
+        relay.join(cluster.clone());
         tasks.spawn(ending(stop.clone(), relay.clone().run_late()));
+        tasks.spawn(tasks::exchange(limits.clone(), cluster, stop.clone()));
     }
     let drain = config.drain.clone();
     Ok(Gateway {

@@ -32,7 +32,7 @@ use tidings_cluster::{
     proto::{Lifecycle, RoomKey},
 };
 
-use crate::node::{BootTag, NameTag, Node, boot_tag, name_tag};
+use crate::node::{BootTag, NameTag, Node, boot_tag, name_tag, now_ms};
 pub use calls::AskedAll;
 use calls::Calls;
 pub use query::Found;
@@ -184,7 +184,11 @@ impl Application for Relay {
                     node.hub.wake_shards();
                 }
             }
-            Change::Others { .. } => {}
+            Change::Others { key, parts } => {
+                if let Some(node) = self.node() {
+                    node.limits.hear(&key, &parts, now_ms());
+                }
+            }
         }
     }
 }

@@ -195,6 +195,12 @@ impl RunningCluster {
         begun.elapsed()
     }
 
+    /// Gives the nodes, which know each other, the time to agree on who counts what: it follows
+    /// what is known of the others with the next rounds of gossip.
+    pub async fn agreed(&self) {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+
     fn is_in_step(&self, name: &str, seen: &Value, gone: &[&str]) -> bool {
         let mut others = self
             .nodes

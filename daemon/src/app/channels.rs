@@ -158,7 +158,7 @@ impl Channels {
                 }
                 continue;
             }
-            if let Err(limit) = self.limits.subscribe(user, room) {
+            if let Err(limit) = self.limits.subscribe(user, room, now_ms()) {
                 self.ledger.remove(socket, room);
                 new.iter().for_each(|room| self.release(socket, user, room));
                 return Err(limit.to_string());
@@ -272,7 +272,7 @@ impl Handler for Channels {
         for room in context.rooms {
             if self.is_subscription(context.socket.namespace, room)
                 && self.ledger.add(context.socket.id, room)
-                && self.limits.subscribe(user, room).is_err()
+                && self.limits.subscribe(user, room, now_ms()).is_err()
             {
                 // The limit was lowered: the room stays, uncounted.
                 self.ledger.remove(context.socket.id, room);

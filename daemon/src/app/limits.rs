@@ -1,16 +1,20 @@
-//! Events, handshakes, logins and subscriptions against their limits, for the whole node.
+//! Events, handshakes, logins and subscriptions against their limits, for the whole node and, by
+//! what the nodes tell each other (`exchange`), for the whole cluster.
 //!
 //! [`Limits`] is one cheap handle for every thread. Each decision locks one stripe of one table for
 //! well under a microsecond and never across an await. Nothing here touches the disk: changed
 //! windows are handed out by [`Limits::take_changes`] to be written behind, and come back by
 //! [`Limits::restore`]. Subscriptions are not kept: they end with their sockets.
 
+mod exchange;
 mod subscriptions;
 mod table;
 
 use crate::app::window::{SlidingWindow, Verdict};
+pub use exchange::{EXCHANGE_EVERY, Told};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 pub use subscriptions::SubscriptionLimit;
 use subscriptions::Subscriptions;
@@ -66,6 +70,8 @@ struct Inner {
     login_nets: Table<Net>,
     login_names: Table<Box<str>>,
     subscriptions: Subscriptions,
+    /// How often the other nodes were told.
+    exchanges: AtomicUsize,
 }
 
 /// What counts as one address: an IPv4 address or an IPv6 /64, which is what one household or one
@@ -87,6 +93,7 @@ impl Limits {
             login_nets: Table::new(b'i'),
             login_names: Table::new(b'u'),
             subscriptions: Subscriptions::new(rules.subscriptions_per_user),
+            exchanges: AtomicUsize::new(0),
         }))
     }
 
@@ -117,7 +124,7 @@ impl Limits {
     pub fn refund_handshake(&self, ip: IpAddr, now_ms: u64) {
         self.0
             .handshakes
-            .update(&Net::from(ip), |window| (window.refund(now_ms), true));
+            .update(&Net::from(ip), |window, _| (window.refund(now_ms), true));
     }
 
     /// Counts one attempt to log in as `name` from `ip`, whatever will come of it.
@@ -142,8 +149,13 @@ impl Limits {
 
     /// Counts one more of `user`'s sockets in `room`; says whether the room is new to the user.
     /// Every success must be met by one [`Self::unsubscribe`].
-    pub fn subscribe(&self, user: &str, room: &str) -> Result<bool, SubscriptionLimit> {
-        self.0.subscriptions.add(user, room)
+    pub fn subscribe(
+        &self,
+        user: &str,
+        room: &str,
+        now_ms: u64,
+    ) -> Result<bool, SubscriptionLimit> {
+        self.0.subscriptions.add(user, room, now_ms)
     }
 
     /// Counts one of `user`'s sockets out of `room`.
@@ -215,41 +227,46 @@ impl Limits {
 impl Inner {
     fn is_abuse(&self, user: &str, now_ms: u64, threshold: u32) -> bool {
         threshold > 0
-            && self
-                .refused
-                .update(user, |window| match window.hit(now_ms, threshold) {
+            && self.refused.update(user, |window, others| {
+                match window.hit_beside(others, now_ms, threshold) {
                     Verdict::Allowed { remaining } => (remaining == 0, true),
                     Verdict::Refused { .. } => (true, false),
-                })
+                }
+            })
     }
 
     /// Runs `act` on the table that a stored key belongs to, with the key as that table spells it.
-    fn on_table(&self, key: &[u8], act: impl FnOnce(&dyn StoredTable, &[u8]) -> bool) -> bool {
+    fn on_table(&self, key: &[u8], act: impl FnOnce(&dyn AnyTable, &[u8]) -> bool) -> bool {
         let Some((&kind, name)) = key.split_first() else {
             return false;
         };
-        let tables: [&dyn StoredTable; 5] = [
+        let tables = self.tables().into_iter();
+        let mut of_kind = tables.filter(|table| table.kind() == kind);
+        of_kind.next().is_some_and(|table| act(table, name))
+    }
+
+    fn tables(&self) -> [&dyn AnyTable; 5] {
+        [
             &self.events,
             &self.refused,
             &self.handshakes,
             &self.login_nets,
             &self.login_names,
-        ];
-        tables
-            .into_iter()
-            .find(|table| table.kind() == kind)
-            .is_some_and(|table| act(table, name))
+        ]
     }
 }
 
-/// What a stored row needs of its table, whatever the table's keys are.
-trait StoredTable {
+/// What is done to a table whatever its keys are: for stored rows, and for the other nodes.
+trait AnyTable {
     fn kind(&self) -> u8;
     fn mark_changed(&self, name: &[u8]) -> bool;
     fn insert_stored(&self, name: &[u8], window: &SlidingWindow) -> bool;
+    fn share(&self);
+    fn take_untold(&self, now_ms: u64, told: &mut Vec<Told>);
+    fn hear(&self, name: &[u8], parts: &[(u32, u32)], now_ms: u64) -> bool;
 }
 
-impl<K: Key> StoredTable for Table<K> {
+impl<K: Key> AnyTable for Table<K> {
     fn kind(&self) -> u8 {
         Table::kind(self)
     }
@@ -264,6 +281,22 @@ impl<K: Key> StoredTable for Table<K> {
         };
         self.insert(key, window.clone());
         true
+    }
+
+    fn share(&self) {
+        Table::share(self);
+    }
+
+    fn take_untold(&self, now_ms: u64, told: &mut Vec<Told>) {
+        Table::take_untold(self, now_ms, told);
+    }
+
+    fn hear(&self, name: &[u8], parts: &[(u32, u32)], now_ms: u64) -> bool {
+        let key = K::from_bytes(name);
+        key.is_some_and(|key| {
+            Table::hear(self, key.borrow(), parts, now_ms);
+            true
+        })
     }
 }
 
@@ -331,9 +364,11 @@ fn hit<K: Key>(
     if limit == 0 {
         return Ok(());
     }
-    table.update(key, |window| match window.hit(now_ms, limit) {
-        Verdict::Allowed { .. } => (Ok(()), true),
-        Verdict::Refused { retry_after } => (Err(RetryAfter(retry_after)), false),
+    table.update(key, |window, others| {
+        match window.hit_beside(others, now_ms, limit) {
+            Verdict::Allowed { .. } => (Ok(()), true),
+            Verdict::Refused { retry_after } => (Err(RetryAfter(retry_after)), false),
+        }
     })
 }
 

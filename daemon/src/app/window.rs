@@ -8,7 +8,8 @@
 //! * a hit is held against its key for at most one slice longer than a minute, and a burst (all in
 //!   one instant) for exactly a minute.
 //!
-//! Only the sum counts, so what other nodes have seen can be added to [`SlidingWindow::count`].
+//! Only the sum counts, so what other nodes have counted is added to it where a hit is judged
+//! ([`SlidingWindow::hit_beside`]).
 
 use std::time::Duration;
 
@@ -24,6 +25,9 @@ const CLOCK_TOLERANCE_MS: u64 = 1_000;
 /// The first byte of a stored window.
 const FORMAT: u8 = 1;
 const SLICE_BYTES: usize = 8 + 2 + 4;
+
+/// Hits that were counted on other nodes: until when, in unix milliseconds, and how many.
+pub type Elsewhere = (u64, u32);
 
 /// The hits of one key in the last minute.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -61,11 +65,17 @@ pub enum Verdict {
 impl SlidingWindow {
     /// Counts one hit, unless `limit` hits are in the window already.
     pub fn hit(&mut self, now_ms: u64, limit: u32) -> Verdict {
+        self.hit_beside(&[], now_ms, limit)
+    }
+
+    /// Counts one hit here, unless `limit` hits are in the window and elsewhere already. `others`
+    /// are in the order in which they end.
+    pub fn hit_beside(&mut self, others: &[Elsewhere], now_ms: u64, limit: u32) -> Verdict {
         let now_ms = self.advance(now_ms);
-        let count = self.sum();
+        let count = self.sum().saturating_add(elsewhere(others, now_ms));
         if count >= limit {
             return Verdict::Refused {
-                retry_after: self.retry_after(now_ms, count, limit),
+                retry_after: self.retry_after(others, now_ms, limit),
             };
         }
         self.record(now_ms);
@@ -106,6 +116,13 @@ impl SlidingWindow {
     /// When the window will be empty, in unix milliseconds; 0 if it is.
     pub fn expires_ms(&self) -> u64 {
         self.slices.last().map_or(0, Slice::expires_ms)
+    }
+
+    /// The hits by how long they stay in the window from now on, in milliseconds.
+    pub fn parts(&mut self, now_ms: u64) -> impl Iterator<Item = (u32, u32)> {
+        let now_ms = self.advance(now_ms);
+        let left = move |slice: &Slice| ((slice.expires_ms() - now_ms) as u32, slice.hits);
+        self.slices.iter().map(left)
     }
 
     /// The stored form: a version byte, then each slice as start (u64), span (u16), hits (u32), all
@@ -196,17 +213,45 @@ impl SlidingWindow {
         self.slices.iter().map(|slice| slice.hits).sum()
     }
 
-    fn retry_after(&self, now_ms: u64, count: u32, limit: u32) -> Duration {
-        let mut left = count;
-        let freeing = self.slices.iter().find(|slice| {
-            left -= slice.hits;
-            left < limit
-        });
+    fn retry_after(&self, others: &[Elsewhere], now_ms: u64, limit: u32) -> Duration {
+        let own = self
+            .slices
+            .iter()
+            .map(|slice| (slice.expires_ms(), slice.hits));
+        let others = others.iter().copied().filter(|it| counts(it, now_ms));
+        let (mut own, mut others) = (own.rev(), others.rev());
+        let (mut last_own, mut last_other) = (own.next(), others.next());
+        // From the last to end backwards: the first of which there is no room for has to end.
+        let mut kept = 0_u32;
         // Only a limit of nothing is never met; the caller then waits a whole window for its
         // answer.
-        let at = freeing.map_or(now_ms + WINDOW_MS, Slice::expires_ms);
+        let mut at = now_ms + WINDOW_MS;
+        while let Some((ends_ms, hits)) = last_own.max(last_other) {
+            kept = kept.saturating_add(hits);
+            if kept >= limit {
+                at = ends_ms;
+                break;
+            }
+            if last_own >= last_other {
+                last_own = own.next();
+            } else {
+                last_other = others.next();
+            }
+        }
         Duration::from_millis(at - now_ms)
     }
+}
+
+/// How many hits elsewhere count now.
+pub fn elsewhere(others: &[Elsewhere], now_ms: u64) -> u32 {
+    let counting = others.iter().filter(|it| counts(it, now_ms));
+    counting.fold(0, |sum, it| sum.saturating_add(it.1))
+}
+
+/// Whether hits elsewhere count now. None can end later than a window from now, unless the clock
+/// was set back; then they are forgotten rather than held for ever.
+fn counts((until_ms, _): &Elsewhere, now_ms: u64) -> bool {
+    (now_ms..=now_ms + WINDOW_MS + CLOCK_TOLERANCE_MS).contains(until_ms) && *until_ms > now_ms
 }
 
 impl Slice {

@@ -1,13 +1,14 @@
-//! The control plane's standing tasks: jobs of shards, emits of handlers, housekeeping.
+//! The control plane's standing tasks: jobs of shards, emits of handlers, housekeeping, counts.
 
 use std::{sync::Arc, time::Duration};
 
+use tidings_cluster::Cluster;
 use tidings_storage::Store;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::MissedTickBehavior};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    app::limits::Limits,
+    app::limits::{EXCHANGE_EVERY, Limits},
     event::EmitRequest,
     node::{Node, now_ms},
     shard::command::Job,
@@ -103,6 +104,23 @@ pub(super) async fn keep_up(
                     tracing::warn!(%error, "expired rows could not be removed");
                 }
             }
+        }
+    }
+}
+
+/// Tells the other nodes what this one counts.
+pub(super) async fn exchange(limits: Limits, cluster: Cluster, stop: CancellationToken) {
+    limits.share();
+    let mut due = tokio::time::interval(EXCHANGE_EVERY);
+    due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        // Both are cancel-safe.
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = due.tick() => {}
+        }
+        for (key, parts) in limits.take_untold(now_ms()) {
+            cluster.count(key.into(), parts);
         }
     }
 }

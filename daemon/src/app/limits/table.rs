@@ -1,6 +1,7 @@
 //! Windows by key, in stripes that are locked one at a time, never more than [`MAX_KEYS`] of them.
 
-use crate::app::window::SlidingWindow;
+use super::exchange::{Told, heard};
+use crate::app::window::{Elsewhere, SlidingWindow, elsewhere};
 use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
@@ -44,13 +45,21 @@ struct Stripe<K> {
     windows: HashMap<K, Entry>,
     /// The keys whose entry says `changed`.
     changed: Vec<K>,
+    /// The keys whose entry says `untold`; none where there are no other nodes to be told.
+    untold: Option<Vec<K>>,
 }
 
 #[derive(Debug, Default)]
 struct Entry {
     window: SlidingWindow,
+    /// What other nodes have counted, in the order in which it ends.
+    others: Box<[Elsewhere]>,
     /// Whether the window differs from what was last handed out to be stored.
     changed: bool,
+    /// Whether it differs from what was last handed out for the other nodes.
+    untold: bool,
+    /// Whether the other nodes may have been told of hits that are in the window.
+    told: bool,
 }
 
 impl<K: Key> Table<K> {
@@ -67,23 +76,29 @@ impl<K: Key> Table<K> {
         self.kind
     }
 
-    /// Runs `act` on the key's window; it says whether it changed the window.
+    /// Runs `act` on the key's window and what others have counted; it says whether it changed the
+    /// window.
     pub(super) fn update<T>(
         &self,
         key: &K::Borrowed,
-        act: impl FnOnce(&mut SlidingWindow) -> (T, bool),
+        act: impl FnOnce(&mut SlidingWindow, &[Elsewhere]) -> (T, bool),
     ) -> T {
-        let mut stripe = self.stripe(key);
+        let mut guard = self.stripe(key);
+        let stripe = &mut *guard;
         if let Some(entry) = stripe.windows.get_mut(key) {
-            let (answer, changed) = act(&mut entry.window);
+            let (answer, changed) = act(&mut entry.window, &entry.others);
             if changed && !entry.changed {
                 entry.changed = true;
                 stripe.changed.push(K::own(key));
             }
+            if let Some(untold) = stripe.untold.as_mut().filter(|_| changed && !entry.untold) {
+                entry.untold = true;
+                untold.push(K::own(key));
+            }
             return answer;
         }
         let mut window = SlidingWindow::default();
-        let (answer, changed) = act(&mut window);
+        let (answer, changed) = act(&mut window, &[]);
         if window.last_hit_ms().is_some() {
             stripe.insert(K::own(key), window, changed);
         }
@@ -118,6 +133,32 @@ impl<K: Key> Table<K> {
         lock(&self.stripes[turn % STRIPES]).sweep(now_ms);
     }
 
+    /// There are other nodes from here on, to be told of every window, kept ones included.
+    pub(super) fn share(&self) {
+        for stripe in &self.stripes {
+            let mut guard = lock(stripe);
+            let Stripe {
+                windows, untold, ..
+            } = &mut *guard;
+            windows.values_mut().for_each(|entry| entry.untold = true);
+            *untold = Some(windows.keys().cloned().collect());
+        }
+    }
+
+    /// Adds what the other nodes do not know yet of each window.
+    pub(super) fn take_untold(&self, now_ms: u64, told: &mut Vec<Told>) {
+        for stripe in &self.stripes {
+            lock(stripe).take_untold(self.kind, now_ms, told);
+        }
+    }
+
+    /// Takes up what the other nodes have counted, if the key is still there.
+    pub(super) fn hear(&self, key: &K::Borrowed, parts: &[(u32, u32)], now_ms: u64) {
+        if let Some(entry) = self.stripe(key).windows.get_mut(key) {
+            entry.others = heard(parts, now_ms);
+        }
+    }
+
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.stripes
@@ -141,7 +182,17 @@ impl<K: Key> Stripe<K> {
         if changed {
             self.changed.push(key.clone());
         }
-        self.windows.insert(key, Entry { window, changed });
+        let untold = self.untold.is_some();
+        if let Some(untold) = &mut self.untold {
+            untold.push(key.clone());
+        }
+        let entry = Entry {
+            window,
+            changed,
+            untold,
+            ..Entry::default()
+        };
+        self.windows.insert(key, entry);
     }
 
     /// Removes the quietest of a few keys.
@@ -167,10 +218,28 @@ impl<K: Key> Stripe<K> {
         }
     }
 
+    fn take_untold(&mut self, kind: u8, now_ms: u64, told: &mut Vec<Told>) {
+        for key in self.untold.as_mut().map(std::mem::take).unwrap_or_default() {
+            let Some(entry) = self.windows.get_mut(key.borrow()) else {
+                continue;
+            };
+            if !std::mem::take(&mut entry.untold) {
+                continue;
+            }
+            let parts: Vec<(u32, u32)> = entry.window.parts(now_ms).collect();
+            let was_told = std::mem::replace(&mut entry.told, !parts.is_empty());
+            // What came and was taken back before anybody heard of it is not worth a word.
+            if was_told || entry.told {
+                told.push(([&[kind], key.as_bytes()].concat(), parts));
+            }
+        }
+    }
+
     fn sweep(&mut self, now_ms: u64) {
         // A changed window is stored once more first: a refund may have emptied it.
-        self.windows
-            .retain(|_, entry| entry.changed || !entry.window.is_idle(now_ms));
+        self.windows.retain(|_, entry| {
+            entry.changed || !entry.window.is_idle(now_ms) || elsewhere(&entry.others, now_ms) > 0
+        });
         let spare = self.windows.capacity() / 4 > self.windows.len();
         if spare {
             self.windows.shrink_to_fit();
@@ -183,6 +252,7 @@ impl<K> Default for Stripe<K> {
         Self {
             windows: HashMap::new(),
             changed: Vec::new(),
+            untold: None,
         }
     }
 }

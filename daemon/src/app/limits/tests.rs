@@ -80,7 +80,7 @@ fn a_limit_of_zero_is_off_and_keeps_nothing() {
     }
     assert!(limits.take_changes(T0).is_empty());
     for room in 0..1_000 {
-        assert_eq!(limits.subscribe("ann", &room.to_string()), Ok(true));
+        assert_eq!(limits.subscribe("ann", &room.to_string(), T0), Ok(true));
     }
 }
 
@@ -234,15 +234,15 @@ fn rows_of_an_unknown_make_are_left_out() {
 #[test]
 fn a_room_counts_once_for_all_sockets_of_a_user() {
     let limits = Limits::new(rules());
-    assert_eq!(limits.subscribe("ann", "a"), Ok(true));
-    assert_eq!(limits.subscribe("ann", "a"), Ok(false));
-    assert_eq!(limits.subscribe("ann", "b"), Ok(true));
-    assert_eq!(limits.subscribe("ann", "c").unwrap_err().limit, 2);
-    assert_eq!(limits.subscribe("bob", "c"), Ok(true));
+    assert_eq!(limits.subscribe("ann", "a", T0), Ok(true));
+    assert_eq!(limits.subscribe("ann", "a", T0), Ok(false));
+    assert_eq!(limits.subscribe("ann", "b", T0), Ok(true));
+    assert_eq!(limits.subscribe("ann", "c", T0).unwrap_err().limit, 2);
+    assert_eq!(limits.subscribe("bob", "c", T0), Ok(true));
     limits.unsubscribe("ann", "a");
-    limits.subscribe("ann", "c").unwrap_err();
+    limits.subscribe("ann", "c", T0).unwrap_err();
     limits.unsubscribe("ann", "a");
-    assert_eq!(limits.subscribe("ann", "c"), Ok(true));
+    assert_eq!(limits.subscribe("ann", "c", T0), Ok(true));
     limits.unsubscribe("ann", "never");
     limits.unsubscribe("eve", "never");
     assert_eq!(limits.subscriptions("ann"), 2);
@@ -261,7 +261,7 @@ fn threads_share_one_count_and_leak_nothing() {
                     (0..500)
                         .filter(|_| {
                             for room in ["a", "b", "c"] {
-                                if limits.subscribe("ann", room).is_ok() {
+                                if limits.subscribe("ann", room, T0).is_ok() {
                                     assert!(limits.subscriptions("ann") <= 2);
                                     limits.unsubscribe("ann", room);
                                 }
@@ -295,7 +295,7 @@ proptest! {
             if subscribe {
                 let known = rooms.contains(&room);
                 let expected = (known || rooms.len() < 2).then_some(!known);
-                prop_assert_eq!(limits.subscribe(&name, &place).ok(), expected);
+                prop_assert_eq!(limits.subscribe(&name, &place, T0).ok(), expected);
                 if expected.is_some() {
                     *model.entry((user, room)).or_default() += 1;
                 }
