@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `sessions` | session id | expiry envelope: session |
 //! | `sessions_by_user` | length, user, session id | nothing |
+//! | `revocations` | `s`, session id or `u`, user | expiry envelope: what ended it, and when |
 //! | `users` | name | user |
 //! | `keys` | id | API key |
 //! | `counters` | the caller's | expiry envelope: the caller's |
@@ -23,6 +24,7 @@ pub(crate) mod keys;
 pub(crate) mod log;
 pub(crate) mod meta;
 pub(crate) mod records;
+pub(crate) mod revocations;
 pub(crate) mod sessions;
 #[cfg(test)]
 mod tests;

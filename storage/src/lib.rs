@@ -37,6 +37,7 @@ pub use embedded::expiry::Swept;
 pub use embedded::keys::ApiKey;
 pub use embedded::log::{LogBatch, LogDump};
 pub use embedded::records::Record;
+pub use embedded::revocations::{Revocation, RevocationPage};
 pub use embedded::sessions::{SESSION_KEPT_MS, Session};
 pub use embedded::users::User;
 pub use error::{OpenError, StoreError};

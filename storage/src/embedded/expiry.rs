@@ -20,13 +20,13 @@ pub(crate) enum Kind {
     Session = 1,
     Record = 2,
     Counter = 3,
+    Revocation = 4,
 }
 
 impl Kind {
     fn of(byte: u8) -> Option<Self> {
-        [Kind::Session, Kind::Record, Kind::Counter]
-            .into_iter()
-            .find(|kind| *kind as u8 == byte)
+        let kinds = [Kind::Session, Kind::Record, Kind::Counter, Kind::Revocation];
+        kinds.into_iter().find(|kind| *kind as u8 == byte)
     }
 
     fn tree(self) -> &'static str {
@@ -34,6 +34,7 @@ impl Kind {
             Kind::Session => "sessions",
             Kind::Record => "records",
             Kind::Counter => "counters",
+            Kind::Revocation => "revocations",
         }
     }
 }
@@ -47,6 +48,8 @@ pub struct Swept {
     pub records: usize,
     /// Counters removed.
     pub counters: usize,
+    /// Revocations removed.
+    pub revocations: usize,
     /// Rows that had ended but could not be read; they are left where they are.
     pub damaged: usize,
     /// The limit was reached: sweep again.
@@ -207,6 +210,7 @@ fn sweep_one(
         }
         Kind::Record => swept.records += 1,
         Kind::Counter => swept.counters += 1,
+        Kind::Revocation => swept.revocations += 1,
     }
     change.apply()
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::embedded::codec::{MAX_KEY, Reader, Writer, damaged, text};
 use crate::embedded::expiry::{self, Envelope, Kind};
+use crate::embedded::revocations;
 use crate::embedded::trees::{Change, Trees};
 use crate::error::StoreError;
 
@@ -21,7 +22,7 @@ pub struct Session {
     pub id: String,
     /// Whose login it is.
     pub user: String,
-    /// When it was made, unix milliseconds.
+    /// When it was made, unix milliseconds. Of two with the same id the later one counts.
     pub created_ms: u64,
     /// From when on it is no longer valid, unix milliseconds.
     pub expires_ms: u64,
@@ -36,6 +37,36 @@ impl fmt::Debug for Session {
             .field("expires_ms", &self.expires_ms)
             .finish()
     }
+}
+
+/// Stores a session that is made now, later than whatever ended sessions like it and than the one
+/// that it takes the place of. Returns it as it is stored.
+pub(crate) fn make(trees: &Trees, mut session: Session) -> Result<Session, StoreError> {
+    let ended_ms = revocations::ended_until(trees, &session.id, &session.user)?;
+    let before_ms = one(trees, &session.id)?.map(|before| before.created_ms);
+    if let Some(last_ms) = ended_ms.max(before_ms) {
+        session.created_ms = session.created_ms.max(last_ms.saturating_add(1));
+    }
+    put(trees, &session)?;
+    Ok(session)
+}
+
+/// Stores a copy of a session that was made elsewhere, unless it was ended or a later one is here;
+/// says whether it is the one that counts.
+pub(crate) fn copy(trees: &Trees, session: &Session) -> Result<bool, StoreError> {
+    let ended_ms = revocations::ended_until(trees, &session.id, &session.user)?;
+    if ended_ms.is_some_and(|ended_ms| session.created_ms <= ended_ms) {
+        return Ok(false);
+    }
+    let here = one(trees, &session.id)?;
+    if here.as_ref() == Some(session) {
+        return Ok(true);
+    }
+    if here.is_some_and(|here| here.created_ms >= session.created_ms) {
+        return Ok(false);
+    }
+    put(trees, session)?;
+    Ok(true)
 }
 
 pub(crate) fn put(trees: &Trees, session: &Session) -> Result<(), StoreError> {

@@ -8,6 +8,7 @@ use proptest::test_runner::Config;
 
 use super::expiry::{Envelope, Kind, parse_index_key};
 use super::records::{self, Record};
+use super::revocations::{self, Revocation};
 use super::sessions::{self, SESSION_KEPT_MS, Session};
 use super::trees::Trees;
 use super::{counters, expiry};
@@ -19,6 +20,9 @@ enum Step {
     PutSession(Session),
     DeleteSession(String),
     DeleteUser(String),
+    MakeSession(Session),
+    CopySession(Session),
+    Revoke(Revocation),
     PutRecord(String, Record),
     Touch(String, u64),
     DeleteRecord(String),
@@ -32,6 +36,8 @@ struct Model {
     sessions: BTreeMap<String, Session>,
     records: BTreeMap<String, Record>,
     counters: BTreeMap<Vec<u8>, (Vec<u8>, u64)>,
+    /// By session and user: until when sessions are ended, and how long that is kept.
+    revocations: BTreeMap<(Option<String>, String), (u64, u64)>,
 }
 
 /// Few names, so that steps meet; one user's name begins like another's.
@@ -49,12 +55,23 @@ fn time() -> impl Strategy<Value = u64> {
 }
 
 fn session() -> impl Strategy<Value = Session> {
-    (name(), name(), time()).prop_map(|(id, user, expires_ms)| Session {
+    (name(), name(), 0..6_u64, time()).prop_map(|(id, user, created_ms, expires_ms)| Session {
         id,
         user,
-        created_ms: 0,
+        created_ms,
         expires_ms,
     })
+}
+
+fn revocation() -> impl Strategy<Value = Revocation> {
+    (proptest::option::of(name()), name(), 0..6_u64, time()).prop_map(
+        |(session, user, revoked_ms, expires_ms)| Revocation {
+            session,
+            user,
+            revoked_ms,
+            expires_ms,
+        },
+    )
 }
 
 fn record() -> impl Strategy<Value = Record> {
@@ -70,6 +87,9 @@ fn step() -> impl Strategy<Value = Step> {
         session().prop_map(Step::PutSession),
         name().prop_map(Step::DeleteSession),
         name().prop_map(Step::DeleteUser),
+        session().prop_map(Step::MakeSession),
+        session().prop_map(Step::CopySession),
+        revocation().prop_map(Step::Revoke),
         (name(), record()).prop_map(|(pid, record)| Step::PutRecord(pid, record)),
         (name(), time()).prop_map(|(pid, end)| Step::Touch(pid, end)),
         name().prop_map(Step::DeleteRecord),
@@ -99,6 +119,19 @@ impl Model {
                 assert_eq!(gone, self.of_user(&user));
                 self.sessions.retain(|_, session| session.user != user);
             }
+            Step::MakeSession(session) => self.make(trees, session),
+            Step::CopySession(session) => {
+                let here = self.sessions.get(&session.id);
+                let is_here = here == Some(&session);
+                let is_later = here.is_none_or(|here| here.created_ms < session.created_ms);
+                let is_ended = self.ended_until(&session) >= Some(session.created_ms);
+                let counts = !is_ended && (is_here || is_later);
+                assert_eq!(sessions::copy(trees, &session).unwrap(), counts);
+                if counts {
+                    self.sessions.insert(session.id.clone(), session);
+                }
+            }
+            Step::Revoke(revocation) => self.revoke(trees, revocation),
             Step::PutRecord(pid, record) => {
                 let stored = self.records.get(&pid).map(|record| record.version);
                 let outcome = records::put(trees, &pid, &record);
@@ -128,16 +161,58 @@ impl Model {
         }
     }
 
+    fn make(&mut self, trees: &Trees, session: Session) {
+        let made = sessions::make(trees, session.clone()).unwrap();
+        let before = self.sessions.get(&session.id);
+        assert!(before.is_none_or(|before| before.created_ms < made.created_ms));
+        assert!(made.created_ms >= session.created_ms);
+        assert!(self.ended_until(&session) < Some(made.created_ms));
+        assert_eq!(made.expires_ms, session.expires_ms);
+        self.sessions.insert(made.id.clone(), made);
+    }
+
+    fn revoke(&mut self, trees: &Trees, revocation: Revocation) {
+        let is_meant = |session: &Session| {
+            session.created_ms <= revocation.revoked_ms
+                && match &revocation.session {
+                    Some(id) => session.id == *id,
+                    None => session.user == revocation.user,
+                }
+        };
+        let all = self.sessions.values().cloned();
+        let ended: Vec<Session> = all.filter(is_meant).collect();
+        self.sessions.retain(|_, session| !is_meant(session));
+        assert_eq!(revocations::put(trees, &revocation, 7).unwrap(), ended);
+        let last_ms = ended.iter().map(|session| session.expires_ms).max();
+        let key = match &revocation.session {
+            Some(id) => (Some(id.clone()), String::new()),
+            None => (None, revocation.user),
+        };
+        let kept = self.revocations.entry(key).or_default();
+        kept.0 = kept.0.max(revocation.revoked_ms);
+        kept.1 = kept.1.max(revocation.expires_ms).max(last_ms.unwrap_or(0));
+    }
+
+    fn ended_until(&self, session: &Session) -> Option<u64> {
+        let of_session = (Some(session.id.clone()), String::new());
+        let keys = [of_session, (None, session.user.clone())];
+        let until = keys.iter().filter_map(|key| self.revocations.get(key));
+        until.map(|(until_ms, _)| *until_ms).max()
+    }
+
     fn sweep(&mut self, trees: &Trees, now: u64) {
         let before = (self.sessions.len(), self.records.len(), self.counters.len());
         self.sessions
             .retain(|_, session| session.expires_ms.saturating_add(SESSION_KEPT_MS) > now);
         self.records.retain(|_, record| record.expires_ms > now);
         self.counters.retain(|_, (_, end)| *end > now);
+        let revocations = self.revocations.len();
+        self.revocations.retain(|_, (_, end)| *end > now);
         let swept = expiry::sweep(trees, now, usize::MAX).unwrap();
         assert_eq!(swept.sessions, before.0 - self.sessions.len());
         assert_eq!(swept.records, before.1 - self.records.len());
         assert_eq!(swept.counters, before.2 - self.counters.len());
+        assert_eq!(swept.revocations, revocations - self.revocations.len());
         assert_eq!((swept.damaged, swept.more), (0, false));
     }
 
@@ -157,6 +232,16 @@ impl Model {
             assert_eq!(records::one(trees, pid).unwrap().as_ref(), Some(record));
         }
         assert_eq!(trees.records.len(), self.records.len());
+        let kept = revocations::page(trees, None, 7, usize::MAX).unwrap();
+        assert_eq!(kept.found.len(), self.revocations.len());
+        for found in kept.found {
+            let key = match found.session {
+                Some(id) => (Some(id), String::new()),
+                None => (None, found.user),
+            };
+            let ends = (found.revoked_ms, found.expires_ms);
+            assert_eq!(self.revocations.get(&key), Some(&ends));
+        }
         let counters = self.counters.iter();
         let counters: Vec<_> = counters
             .map(|(key, (value, _))| (key.clone(), value.clone()))
@@ -168,7 +253,8 @@ impl Model {
     /// One index row for each row, at the time that the row says, which is not after its end.
     fn check_index(&self, trees: &Trees) {
         let mut rows = 0;
-        for kind in [Kind::Session, Kind::Record, Kind::Counter] {
+        let kinds = [Kind::Session, Kind::Record, Kind::Counter, Kind::Revocation];
+        for kind in kinds {
             for row in trees.of(kind).iter() {
                 let (_, value) = row.unwrap();
                 let envelope = Envelope::decode("t", &value).unwrap();

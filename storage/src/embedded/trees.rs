@@ -14,6 +14,7 @@ use crate::store::pulse::Pulse;
 pub(crate) struct Trees {
     pub(crate) sessions: Tree,
     pub(crate) sessions_by_user: Tree,
+    pub(crate) revocations: Tree,
     pub(crate) users: Tree,
     pub(crate) keys: Tree,
     pub(crate) counters: Tree,
@@ -35,6 +36,7 @@ impl Trees {
         Ok(Self {
             sessions: db.open_tree("sessions")?,
             sessions_by_user: db.open_tree("sessions_by_user")?,
+            revocations: db.open_tree("revocations")?,
             users: db.open_tree("users")?,
             keys: db.open_tree("keys")?,
             counters: db.open_tree("counters")?,
@@ -49,10 +51,11 @@ impl Trees {
         })
     }
 
-    pub(crate) fn all(&self) -> [&Tree; 11] {
+    pub(crate) fn all(&self) -> [&Tree; 12] {
         [
             &self.sessions,
             &self.sessions_by_user,
+            &self.revocations,
             &self.users,
             &self.keys,
             &self.counters,
@@ -71,6 +74,7 @@ impl Trees {
             Kind::Session => &self.sessions,
             Kind::Record => &self.records,
             Kind::Counter => &self.counters,
+            Kind::Revocation => &self.revocations,
         }
     }
 

@@ -2,13 +2,14 @@
 //! power cut within the next quarter of a second can still take it, as sled fsyncs only that often.
 
 use crate::embedded::codec::{check_key, check_value};
-use crate::embedded::{counters, expiry, keys, log, meta, records, sessions, users};
+use crate::embedded::{counters, expiry, keys, log, meta, records, revocations, sessions, users};
 use crate::embedded::{
     counters::{Counter, Pair},
     expiry::Swept,
     keys::ApiKey,
     log::{LogBatch, LogDump},
     records::Record,
+    revocations::{Revocation, RevocationPage},
     sessions::Session,
     users::User,
 };
@@ -22,16 +23,68 @@ const REMOVE: Effect = Effect::Remove { durable: true };
 
 /// Sessions.
 impl Store {
-    /// Stores a session, in the place of one with the same id. Durable.
-    pub async fn put_session(&self, session: Session) -> Result<(), StoreError> {
-        check_key("session id", session.id.as_bytes())?;
-        check_key("user", session.user.as_bytes())?;
+    /// Stores a session that is made now, in the place of one with the same id, and returns it: it
+    /// is made later than whatever ended sessions like it. Durable.
+    pub async fn put_session(&self, session: Session) -> Result<Session, StoreError> {
+        check_session(&session)?;
         let recent = self.shared.recent.clone();
         self.call(PUT, move |on| {
             recent.remove(&session.id);
-            sessions::put(on.trees, &session)?;
+            let session = sessions::make(on.trees, session)?;
             recent.put(&session);
-            Ok(())
+            Ok(session)
+        })
+        .await
+    }
+
+    /// Stores a copy of a session that was made elsewhere, unless it was ended
+    /// ([`Store::revoke`]) or one made later is here; says whether it counts. Not durable: there
+    /// are others.
+    pub async fn copy_session(&self, session: Session) -> Result<bool, StoreError> {
+        check_session(&session)?;
+        let recent = self.shared.recent.clone();
+        let effect = Effect::Put { durable: false };
+        self.call(effect, move |on| {
+            let counts = sessions::copy(on.trees, &session)?;
+            if counts {
+                recent.put(&session);
+            }
+            Ok(counts)
+        })
+        .await
+    }
+
+    /// Ends sessions, returns them, and remembers that they are ended until no copy of them could
+    /// count. `heard_ms` is the time. Durable; on an error some may be ended.
+    pub async fn revoke(
+        &self,
+        revocation: Revocation,
+        heard_ms: u64,
+    ) -> Result<Vec<Session>, StoreError> {
+        let id = revocation.session.as_deref().unwrap_or_default();
+        check_key("session id", id.as_bytes())?;
+        check_key("user", revocation.user.as_bytes())?;
+        let recent = self.shared.recent.clone();
+        self.call(REMOVE, move |on| {
+            let ended = revocations::put(on.trees, &revocation, heard_ms);
+            match &ended {
+                Ok(ended) => ended.iter().for_each(|session| recent.remove(&session.id)),
+                Err(_) => recent.clear(),
+            }
+            ended
+        })
+        .await
+    }
+
+    /// Looks at the `limit` revocations after a key, for those heard of at `since_ms` or later.
+    pub async fn revocations(
+        &self,
+        after: Option<Vec<u8>>,
+        since_ms: u64,
+        limit: usize,
+    ) -> Result<RevocationPage, StoreError> {
+        self.call(Effect::Read, move |on| {
+            revocations::page(on.trees, after.as_deref(), since_ms, limit)
         })
         .await
     }
@@ -98,6 +151,11 @@ impl Store {
         })
         .await
     }
+}
+
+fn check_session(session: &Session) -> Result<(), StoreError> {
+    check_key("session id", session.id.as_bytes())?;
+    check_key("user", session.user.as_bytes())
 }
 
 /// Users and API keys.
@@ -282,8 +340,8 @@ impl Store {
             .await
     }
 
-    /// Removes sessions that expired more than an hour before `now_ms`, and records and counters
-    /// that ended before it, looking at no more than `limit` rows. Not durable: a row that comes
+    /// Removes sessions that expired more than an hour before `now_ms`, and records, counters and
+    /// revocations that ended before it, looking at no more than `limit` rows. Not durable: a row that comes
     /// back after a crash is swept again.
     pub async fn sweep(&self, now_ms: u64, limit: usize) -> Result<Swept, StoreError> {
         let effect = Effect::Remove { durable: false };

@@ -1,6 +1,8 @@
 //! Every call: what is stored comes back, after a restart too, and ends when it should.
 
-use tidings_storage::{ApiKey, LogBatch, Record, SESSION_KEPT_MS, StoreError, Swept, User};
+use tidings_storage::{
+    ApiKey, LogBatch, Record, Revocation, RevocationPage, SESSION_KEPT_MS, StoreError, Swept, User,
+};
 
 use crate::harness::{Folder, session};
 
@@ -41,8 +43,8 @@ async fn recent_sessions_are_those_that_are_stored() {
         store.put_session(session(id, user, 10)).await.unwrap();
         assert_eq!(store.recent_session(id), Some(session(id, user, 10)));
     }
-    store.put_session(session("c", "eve", 20)).await.unwrap();
-    assert_eq!(store.recent_session("c"), Some(session("c", "eve", 20)));
+    let eves = store.put_session(session("c", "eve", 20)).await.unwrap();
+    assert_eq!(store.recent_session("c"), Some(eves));
     store.delete_session("c").await.unwrap();
     assert_eq!(store.recent_session("c"), None);
     store.delete_sessions_of("ann").await.unwrap();
@@ -63,13 +65,12 @@ async fn recent_sessions_are_those_that_are_stored() {
 async fn a_session_that_changes_hands_leaves_its_old_user() {
     let folder = Folder::new();
     let store = folder.open();
-    store.put_session(session("s", "ann", 10)).await.unwrap();
-    store.put_session(session("s", "bob", 20)).await.unwrap();
+    let anns = store.put_session(session("s", "ann", 10)).await.unwrap();
+    let bobs = store.put_session(session("s", "bob", 20)).await.unwrap();
+    assert!(bobs.created_ms > anns.created_ms, "the later one counts");
     assert_eq!(store.sessions_of("ann").await, Ok(vec![]));
-    assert_eq!(
-        store.sessions_of("bob").await,
-        Ok(vec![session("s", "bob", 20)])
-    );
+    assert_eq!(store.sessions_of("bob").await, Ok(vec![bobs]));
+    assert_eq!(store.copy_session(anns).await, Ok(false));
 }
 
 #[tokio::test]
@@ -89,6 +90,71 @@ async fn expired_sessions_are_kept_for_an_hour() {
     );
     assert_eq!(store.session("s").await, Ok(None));
     assert_eq!(store.sessions_of("ann").await, Ok(vec![]));
+}
+
+#[tokio::test]
+async fn what_was_revoked_stays_so_after_a_restart_until_it_would_have_ended() {
+    let folder = Folder::new();
+    let store = folder.open();
+    let made = store.put_session(session("a", "ann", 100)).await.unwrap();
+    let revocation = Revocation {
+        session: Some("a".into()),
+        user: "ann".into(),
+        revoked_ms: made.created_ms,
+        expires_ms: 90,
+    };
+    let ended = store.revoke(revocation.clone(), 7).await;
+    assert_eq!(ended, Ok(vec![made.clone()]));
+    assert_eq!(store.recent_session("a"), None);
+    store.close().await.unwrap();
+    drop(store);
+    let store = folder.open();
+    assert_eq!(store.copy_session(made.clone()).await, Ok(false));
+    assert_eq!(store.session("a").await, Ok(None));
+    let kept = RevocationPage {
+        found: vec![Revocation {
+            expires_ms: 100,
+            ..revocation.clone()
+        }],
+        next: None,
+    };
+    assert_eq!(store.revocations(None, 7, 9).await, Ok(kept));
+    // To hear it again is nothing new.
+    assert_eq!(store.revoke(revocation, 8).await, Ok(vec![]));
+    let later = store.revocations(None, 8, 9).await;
+    assert_eq!(later, Ok(RevocationPage::default()));
+    let swept = store.sweep(100, 9).await.unwrap();
+    assert_eq!(swept.revocations, 1);
+    assert_eq!(store.copy_session(made).await, Ok(true));
+}
+
+#[tokio::test]
+async fn revocations_come_in_pages_whatever_is_left_out() {
+    let folder = Folder::new();
+    let store = folder.open();
+    for number in 0..7 {
+        let revocation = Revocation {
+            session: (number % 2 == 0).then(|| number.to_string()),
+            user: number.to_string(),
+            revoked_ms: 1,
+            expires_ms: 50,
+        };
+        store.revoke(revocation, number).await.unwrap();
+    }
+    let (mut users, mut after, mut pages) = (Vec::new(), None, 0);
+    loop {
+        let page = store.revocations(after, 2, 3).await.unwrap();
+        users.extend(page.found.into_iter().map(|it| it.user));
+        pages += 1;
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(
+        (pages, users),
+        (3, ["2", "4", "6", "3", "5"].map(String::from).into())
+    );
 }
 
 #[tokio::test]
