@@ -126,6 +126,8 @@ pub struct Ground {
     pub store: Store,
     /// The node's limits.
     pub limits: Limits,
+    /// The way to the other nodes.
+    pub relay: Arc<Relay>,
 }
 
 /// Settings that the configuration does not have.
@@ -174,9 +176,12 @@ where
     );
     let limits = Limits::new(rules(config));
     limits.load(&store, now_ms()).await?;
+    let relay = Arc::new(Relay::default());
+    relay.keep_sessions(store.clone());
     let ground = Ground {
         store: store.clone(),
         limits: limits.clone(),
+        relay: relay.clone(),
     };
     let application = application(ground).await.map_err(StartError::Application)?;
 
@@ -191,7 +196,6 @@ where
         Some(_) => next_generation(&store).await?,
         None => 0,
     };
-    let relay = Arc::new(Relay::default());
     let (handles, mailboxes) = shards(config);
     let hub = Arc::new(Hub::new(handles));
     let (committer, log) = Committer::new(log, store.clone(), Feed(hub.clone()), now_ms);

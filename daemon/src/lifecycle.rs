@@ -125,6 +125,11 @@ async fn application(
     ground: Ground,
     demo: bool,
 ) -> Result<(Accounts, Application), String> {
+    let Ground {
+        store,
+        limits,
+        relay,
+    } = ground;
     let options = AccountOptions {
         session_ttl: config.auth.session_ttl,
         cookie_secrets: config
@@ -138,8 +143,9 @@ async fn application(
             .api_key
             .as_ref()
             .map(|key| key.expose().to_owned()),
+        is_shared: config.cluster.key.is_some(),
+        relay: Some(relay.clone()),
     };
-    let Ground { store, limits } = ground;
     let accounts = Accounts::open(store.clone(), options)
         .await
         .map_err(|error| error.to_string())?;
@@ -149,6 +155,7 @@ async fn application(
             store,
             config.auth.cookie.clone(),
             accounts.keyring().clone(),
+            Some(relay),
         ),
     };
     let handler = Channels::new(

@@ -8,6 +8,8 @@
 //! | `calls` | acknowledgements that a peer collects for this node, and this node for a peer |
 //! | `latest` | the last values of conflated rooms, asked for when a first member comes |
 //! | `question` | what nodes ask each other, and how it is answered |
+//! | `sessions` | sessions that were made on another node |
+//! | `revoking` | sessions that end, on all nodes |
 //! | `query` | an operator's questions and acts, for the whole cluster |
 
 mod calls;
@@ -16,6 +18,8 @@ mod frame;
 mod latest;
 mod query;
 mod question;
+mod revoking;
+mod sessions;
 
 use std::{
     collections::HashMap,
@@ -36,6 +40,8 @@ use crate::node::{BootTag, NameTag, Node, boot_tag, name_tag, now_ms};
 pub use calls::AskedAll;
 use calls::Calls;
 pub use query::Found;
+pub use sessions::LookError;
+use sessions::Sessions;
 
 /// How long a client waits for the peers to know of its rooms. They answer within milliseconds; one
 /// that does not is dead or cut off, and gossip finds that out within twice this.
@@ -50,6 +56,7 @@ pub struct Relay {
     node: OnceLock<Weak<Node>>,
     peers: RwLock<Peers>,
     calls: Calls,
+    sessions: Sessions,
     /// Conflated rooms whose first members came.
     late: latest::Queue,
     /// Clients that were answered although a peer did not know of their rooms yet.
@@ -177,8 +184,17 @@ impl Application for Relay {
 
     fn changed(&self, change: Change) {
         match change {
-            Change::Up(peer) => self.peer_up(peer),
-            Change::Down(name) => self.peer_down(&name),
+            Change::Up(peer) => {
+                let name = peer.name.clone();
+                self.peer_up(peer);
+                if let Some(node) = self.node() {
+                    node.relay.debtor_up(&name);
+                }
+            }
+            Change::Down(name) => {
+                self.peer_down(&name);
+                self.debtor_down(&name);
+            }
             Change::Floor(_) => {
                 if let Some(node) = self.node() {
                     node.hub.wake_shards();

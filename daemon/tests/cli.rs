@@ -403,7 +403,10 @@ async fn answer(listener: UnixListener, accounts: Accounts, ended: Arc<AtomicUsi
                 let path = head.uri.to_string();
                 let method = head.method.as_str();
                 let reply = admin::respond(&accounts, method, &path, &body, now_ms()).await;
-                ended.fetch_add(reply.ended.len(), Ordering::SeqCst);
+                ended.fetch_add(
+                    reply.ended.map_or(0, |ended| ended.sessions.len()),
+                    Ordering::SeqCst,
+                );
                 let body = Full::new(Bytes::from(reply.body.to_string()));
                 let response = Response::builder().status(reply.status).body(body).unwrap();
                 Ok::<_, hyper::Error>(response)

@@ -1,7 +1,10 @@
 //! Users, their sessions and the API keys of this node, over the embedded store.
 //!
-//! What ends a session returns it, so that the caller can close its sockets. The caller brings the
-//! time, in unix milliseconds.
+//! What ends a session returns it, so that the caller can close its sockets and tell the other
+//! nodes. The caller brings the time, in unix milliseconds.
+//!
+//! Users and keys are this node's. Sessions are the cluster's: one is also found if another node
+//! made it, and remembered as ended until no other node could take it for a good one.
 //!
 //! **Invariant:** no session that a login made outlives its user or its password: whoever changes
 //! either holds `changes` until the sessions are gone, and a login looks again once it holds it.
@@ -12,8 +15,9 @@ use crate::app::cookie::Keyring;
 use crate::app::keys::Keys;
 use crate::app::passwords::{PasswordError, Passwords};
 use crate::app::random;
+use crate::relay::{LookError, Relay};
 use serde::Serialize;
-pub use sessions::SessionView;
+pub use sessions::{Ended, SessionView};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 use tidings_storage::{Session, Store, StoreError, User};
@@ -35,6 +39,10 @@ pub struct AccountOptions {
     pub cookie_secrets: Vec<String>,
     /// An API key with all scopes.
     pub api_key: Option<String>,
+    /// Whether other nodes may have copies of the sessions.
+    pub is_shared: bool,
+    /// Finds sessions of other nodes.
+    pub relay: Option<Arc<Relay>>,
 }
 
 /// Why something was not done. Nothing changed, unless the store failed in between: then doing it
@@ -67,6 +75,9 @@ pub enum AccountError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Another node may know, and did not say.
+    #[error(transparent)]
+    Look(LookError),
 }
 
 /// A user, without the password.
@@ -88,6 +99,8 @@ struct Inner {
     keys: Keys,
     keyring: Keyring,
     session_ttl: Duration,
+    is_shared: bool,
+    relay: Option<Arc<Relay>>,
     /// Makes read-then-write one step, and keeps logins out while sessions are being ended.
     changes: Mutex<()>,
 }
@@ -106,6 +119,8 @@ impl Accounts {
             passwords,
             keyring,
             session_ttl: options.session_ttl,
+            is_shared: options.is_shared,
+            relay: options.relay,
             changes: Mutex::new(()),
         })))
     }
@@ -147,7 +162,8 @@ impl Accounts {
         &self,
         name: &str,
         password: &str,
-    ) -> Result<Vec<Session>, AccountError> {
+        now_ms: u64,
+    ) -> Result<Ended, AccountError> {
         let password_hash = self.0.passwords.hash(password).await?;
         let _changes = self.0.changes.lock().await;
         let user = self
@@ -161,17 +177,17 @@ impl Accounts {
                 ..user
             })
             .await?;
-        Ok(self.0.store.delete_sessions_of(name).await?)
+        Ok(self.end_all(name, now_ms).await?)
     }
 
     /// Removes a user, and returns the sessions that ended with it.
-    pub async fn remove_user(&self, name: &str) -> Result<Vec<Session>, AccountError> {
+    pub async fn remove_user(&self, name: &str, now_ms: u64) -> Result<Ended, AccountError> {
         let _changes = self.0.changes.lock().await;
         self.user(name)
             .await?
             .ok_or(AccountError::NotFound("user"))?;
         // The user last: if the store fails in between, there is still a user to be removed again.
-        let ended = self.0.store.delete_sessions_of(name).await?;
+        let ended = self.end_all(name, now_ms).await?;
         self.0.store.delete_user(name).await?;
         Ok(ended)
     }
@@ -206,8 +222,7 @@ impl Accounts {
             return Err(AccountError::WrongCredentials);
         }
         let session = self.new_session(name, self.0.session_ttl, None, now_ms)?;
-        self.0.store.put_session(session.clone()).await?;
-        Ok(session)
+        Ok(self.0.store.put_session(session).await?)
     }
 
     /// An illegal name is that of nobody.
@@ -272,7 +287,7 @@ impl AccountError {
             Self::NotFound(_) => "not_found",
             Self::Conflict(_) => "conflict",
             Self::WrongCredentials => "invalid_credentials",
-            Self::Busy | Self::Store(_) => "unavailable",
+            Self::Busy | Self::Store(_) | Self::Look(_) => "unavailable",
             Self::Passwords(_) => "internal",
         }
     }
@@ -284,7 +299,7 @@ impl AccountError {
             Self::NotFound(_) => 404,
             Self::Conflict(_) => 409,
             Self::WrongCredentials => 401,
-            Self::Busy | Self::Store(_) => 503,
+            Self::Busy | Self::Store(_) | Self::Look(_) => 503,
             Self::Passwords(_) => 500,
         }
     }

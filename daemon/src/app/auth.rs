@@ -7,10 +7,11 @@
 use crate::app::accounts::{is_session_id, is_user};
 use crate::app::cookie::Keyring;
 use crate::http::cookies;
+use crate::relay::{LookError, Relay};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::sync::Arc;
-use tidings_storage::{Session, Store, StoreError};
+use tidings_storage::{Session, Store};
 
 /// Who connects without saying who, where nobody is asked.
 const ANONYMOUS: &str = "anonymous";
@@ -50,7 +51,7 @@ pub enum Refusal {
     },
     /// It could not be told: the transport closes, and the client comes again.
     #[error("sessions cannot be checked: {0}")]
-    Unavailable(StoreError),
+    Unavailable(LookError),
 }
 
 /// The codes of a final refusal.
@@ -77,17 +78,26 @@ enum Mode {
     Sessions {
         store: Store,
         cookie: String,
-        keyring: Keyring,
+        keyring: Box<Keyring>,
+        /// Finds sessions of other nodes.
+        relay: Option<Arc<Relay>>,
     },
 }
 
 impl Authenticator {
     /// Lets in whoever has a session in `store`. `cookie` is the name of the session cookie.
-    pub fn sessions(store: Store, cookie: impl Into<String>, keyring: Keyring) -> Self {
+    /// With a relay, sessions that other nodes made count as well.
+    pub fn sessions(
+        store: Store,
+        cookie: impl Into<String>,
+        keyring: Keyring,
+        relay: Option<Arc<Relay>>,
+    ) -> Self {
         Self(Arc::new(Mode::Sessions {
             store,
             cookie: cookie.into(),
-            keyring,
+            keyring: Box::new(keyring),
+            relay,
         }))
     }
 
@@ -122,6 +132,7 @@ impl Authenticator {
             store,
             cookie,
             keyring,
+            relay,
         } = &*self.0
         else {
             return Some(Ok(anyone(&credentials.unwrap_or_default())));
@@ -133,6 +144,11 @@ impl Authenticator {
         match found {
             Ok((id, user)) => {
                 let session = store.recent_session(&id)?;
+                // Another node may have given it another end.
+                let is_shared = relay.as_ref().is_some_and(|it| it.cluster().is_some());
+                if is_shared && session.expires_ms <= now_ms {
+                    return None;
+                }
                 Some(judge(Some(session), user.as_deref(), now_ms))
             }
             Err(refusal) => Some(Err(refusal)),
@@ -145,12 +161,17 @@ impl Authenticator {
             store,
             cookie,
             keyring,
+            relay,
         } = &*self.0
         else {
             return Ok(anyone(credentials));
         };
         let id = credentials.session(cookie, keyring)?;
-        let session = store.session(&id).await.map_err(Refusal::Unavailable)?;
+        let session = match relay {
+            Some(relay) => relay.session(&id).await,
+            None => store.session(&id).await.map_err(LookError::Store),
+        };
+        let session = session.map_err(Refusal::Unavailable)?;
         judge(session, credentials.user_id.as_deref(), now_ms)
     }
 }

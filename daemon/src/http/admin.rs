@@ -20,7 +20,9 @@ pub(super) async fn answer(api: &Api, method: &str, path: &str, body: &[u8]) -> 
         body,
         ended,
     } = respond(&api.accounts, method, path, body, now_ms()).await;
-    sessions::end_sockets(&api.node, ended).await;
+    if let Some(ended) = ended {
+        sessions::end_sockets(&api.node, ended).await;
+    }
     let status = StatusCode::from_u16(status).expect("replies name statuses");
     Answer::new(status, body.to_string())
 }

@@ -87,14 +87,14 @@ impl Login {
                 return answer;
             }
             match request.path.as_str() {
-                LOGIN => this.login(&request).await,
+                LOGIN => this.login(&node, &request).await,
                 LOGOUT => this.logout(&node, &request).await,
                 _ => not_found(),
             }
         })
     }
 
-    async fn login(&self, request: &PublicRequest) -> Answer {
+    async fn login(&self, node: &Arc<Node>, request: &PublicRequest) -> Answer {
         // A form of another site cannot send this type, so it cannot log its visitor in as
         // somebody else.
         if !is_json(&request.headers) {
@@ -118,7 +118,12 @@ impl Login {
             .login(&given.username, &given.password, now_ms)
             .await
         {
-            Ok(session) => self.welcome(&session, request.from, now_ms),
+            Ok(session) => {
+                let (node, made) = (node.clone(), session.clone());
+                // Nobody waits for a peer that hangs: what it was not told it asks for.
+                tokio::spawn(async move { node.relay().session_made(&node, &made).await });
+                self.welcome(&session, request.from, now_ms)
+            }
             Err(refused) => failed(&refused),
         }
     }

@@ -90,34 +90,6 @@ impl Relay {
         Found { value, silent }
     }
 
-    /// Ends the sockets that live under these sessions; returns how many there were.
-    pub async fn end_sessions(
-        &self,
-        node: &Node,
-        user: &str,
-        sessions: Vec<String>,
-    ) -> Found<usize> {
-        let question = Question::EndSessions {
-            user: user.to_owned(),
-            sessions: sessions.clone(),
-        };
-        let here = node.hub.end_sessions(user, sessions);
-        let (mut value, (theirs, silent)) = self.both(here, &question).await;
-        value += theirs.into_iter().sum::<usize>();
-        Found { value, silent }
-    }
-
-    /// Tells the sockets that live under a session its new end.
-    pub async fn renew_session(&self, node: &Node, user: &str, session: &str, expires_ms: u64) {
-        let question = Question::RenewSession {
-            user: user.to_owned(),
-            session: session.to_owned(),
-            expires_ms,
-        };
-        let here = node.hub.renew_session(user, session, expires_ms);
-        self.both(here, &question).await;
-    }
-
     /// Sends an event to the handlers of all other nodes; returns what they answered.
     pub async fn server_event(
         &self,

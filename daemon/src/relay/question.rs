@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 use tidings_cluster::Cluster;
+use tidings_storage::{Revocation, Session};
 
 use super::Relay;
 use crate::hub::query::{Act, Target};
@@ -14,7 +15,7 @@ use crate::hub::query::{Act, Target};
 /// How long a peer may take to answer what is not about clients' acknowledgements.
 const ANSWER: Duration = Duration::from_secs(3);
 
-/// A question to a peer about its own clients, never passed on.
+/// A question to a peer about its own clients and sessions, never passed on.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum Question {
     /// The sockets of a target.
@@ -29,14 +30,12 @@ pub(super) enum Question {
     Rooms { namespace: String },
     /// Do something with the sockets of a target.
     Act { target: Target, act: Act },
-    /// Sessions of a user have ended.
-    EndSessions { user: String, sessions: Vec<String> },
-    /// A session has another end.
-    RenewSession {
-        user: String,
-        session: String,
-        expires_ms: u64,
-    },
+    /// The session of this id, if it is a good one.
+    Session { id: String },
+    /// A session was made, or given another end.
+    Made(Session),
+    /// Sessions have ended.
+    Revoked(Vec<Revocation>),
     /// The last values of conflated rooms, by namespace and name.
     Latest { rooms: Vec<(String, String)> },
     /// An event for this node's handler.
@@ -73,14 +72,14 @@ impl Relay {
                 self.known().await;
                 encode(&count)
             }
-            Question::EndSessions { user, sessions } => {
-                encode(&hub.end_sessions(&user, sessions).await)
+            Question::Session { id } => self.show_session(&id).await,
+            Question::Made(session) => encode(&self.take_session(session).await),
+            Question::Revoked(revocations) => {
+                match self.take_revocations(&node, revocations).await {
+                    Some(count) => encode(&count),
+                    None => Bytes::new(),
+                }
             }
-            Question::RenewSession {
-                user,
-                session,
-                expires_ms,
-            } => encode(&hub.renew_session(&user, &session, expires_ms).await),
             Question::Latest { rooms } => encode(&super::latest::values(&node, rooms)),
             Question::ServerEvent { event, args } => {
                 encode(&node.handler.server_event(&event, &args))
@@ -138,7 +137,7 @@ pub(super) async fn ask_some<T: DeserializeOwned>(
     (read, silent)
 }
 
-fn encode(value: &impl Serialize) -> Bytes {
+pub(super) fn encode(value: &impl Serialize) -> Bytes {
     // None of these types has keys or values that JSON cannot take.
     serde_json::to_vec(value)
         .map(Bytes::from)

@@ -105,16 +105,17 @@ async fn another_password_or_no_user_ends_the_sessions() {
     accounts.seed("ann", "a1", HOUR).await;
     accounts.seed("ann", "a2", HOUR).await;
     accounts.seed("bob", "b1", HOUR).await;
-    let ended = accounts.set_password("ann", "new").await.unwrap();
-    assert_eq!(ids(&ended), ["a1", "a2"]);
+    let ended = accounts.set_password("ann", "new", T0).await.unwrap();
+    assert_eq!(ids(&ended.sessions), ["a1", "a2"]);
     accounts.login("ann", "old", T0).await.unwrap_err();
     let session = accounts.login("ann", "new", T0).await.unwrap();
-    assert_eq!(accounts.remove_user("ann").await.unwrap(), [session]);
+    let ended = accounts.remove_user("ann", T0).await.unwrap();
+    assert_eq!(ended.sessions, [session]);
     accounts.login("ann", "new", T0).await.unwrap_err();
     accounts.session("b1", T0).await.unwrap();
     for missing in [
-        accounts.remove_user("ann").await.unwrap_err(),
-        accounts.set_password("ann", "x").await.unwrap_err(),
+        accounts.remove_user("ann", T0).await.unwrap_err(),
+        accounts.set_password("ann", "x", T0).await.unwrap_err(),
     ] {
         assert_eq!((missing.code(), missing.status()), ("not_found", 404));
     }
@@ -128,7 +129,7 @@ async fn a_login_under_way_does_not_outlive_its_password() {
         let (old, new) = (["old", "new"][round % 2], ["new", "old"][round % 2]);
         let (login, _) = tokio::join!(
             accounts.login("ann", old, T0),
-            accounts.set_password("ann", new),
+            accounts.set_password("ann", new, T0),
         );
         let left = accounts.sessions_of("ann", T0).await.unwrap();
         assert!(
@@ -163,12 +164,15 @@ async fn sessions_are_made_shown_and_ended() {
     let ended = accounts.session("my own", T0 + 1_000).await.unwrap_err();
     assert_eq!(ended.to_string(), "there is no such session");
 
-    assert_eq!(accounts.revoke_session("my own").await.unwrap(), short);
-    assert_eq!(accounts.revoke_user("app|7").await.unwrap(), [made]);
-    assert!(accounts.revoke_user("app|7").await.unwrap().is_empty());
+    let ended = accounts.revoke_session("my own", T0).await.unwrap();
+    assert_eq!(ended.sessions, [short]);
+    let ended = accounts.revoke_user("app|7", T0).await.unwrap();
+    assert_eq!(ended.sessions, [made]);
+    let ended = accounts.revoke_user("app|7", T0).await.unwrap();
+    assert_eq!(ended.sessions, []);
     for id in ["my own", "", "ä"] {
         assert_eq!(
-            accounts.revoke_session(id).await.unwrap_err().code(),
+            accounts.revoke_session(id, T0).await.unwrap_err().code(),
             "not_found"
         );
         assert_eq!(
@@ -300,4 +304,50 @@ fn ids_are_judged() {
 fn times_never_leave_rfc_3339() {
     assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000Z");
     assert_eq!(rfc3339(u64::MAX), "9999-12-31T23:59:59.999Z");
+}
+
+#[tokio::test]
+async fn what_ended_stays_ended_whoever_has_a_copy() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open_store(&folder);
+    let shared = AccountOptions {
+        is_shared: true,
+        ..options()
+    };
+    let accounts = Accounts::open(store.clone(), shared).await.unwrap();
+    accounts.add_user("ann", "old", T0).await.unwrap();
+    let one = accounts.seed("ann", "1", HOUR).await;
+    let two = accounts.seed("ann", "2", HOUR).await;
+    let bob = accounts.seed("bob", "3", HOUR).await;
+    accounts.revoke_session("1", T0).await.unwrap();
+    let ended = accounts.set_password("ann", "new", T0).await.unwrap();
+    assert_eq!(ended.sessions, std::slice::from_ref(&two));
+    for copy in [&one, &two] {
+        assert!(!store.copy_session(copy.clone()).await.unwrap());
+    }
+    // With the same clock, they are later than what ended the others.
+    let anew = accounts.seed("ann", "1", HOUR).await;
+    let login = accounts.login("ann", "new", T0).await.unwrap();
+    for copy in [anew, login, bob.clone()] {
+        assert!(store.copy_session(copy).await.unwrap());
+    }
+    let shorter = accounts.seed("bob", "3", HOUR / 2).await;
+    assert!(!store.copy_session(bob).await.unwrap());
+    assert_eq!(accounts.session("3", T0).await.unwrap(), shorter);
+    let kept = store.revocations(None, 0, 9).await.unwrap();
+    let ends: Vec<u64> = kept.found.iter().map(|it| it.expires_ms).collect();
+    let hour = T0 + 3_600_000;
+    assert_eq!(ends, [hour, hour, T0 + 720 * 3_600_000]);
+}
+
+#[tokio::test]
+async fn a_node_that_is_alone_remembers_nothing_that_ended() {
+    let (accounts, store, _folder) = bench().await;
+    accounts.seed("ann", "1", HOUR).await;
+    accounts.seed("ann", "2", HOUR).await;
+    accounts.revoke_session("1", T0).await.unwrap();
+    accounts.revoke_user("ann", T0).await.unwrap();
+    assert!(accounts.sessions_of("ann", T0).await.unwrap().is_empty());
+    let kept = store.revocations(None, 0, 9).await.unwrap();
+    assert_eq!(kept.found, []);
 }

@@ -20,7 +20,7 @@ async fn bench() -> (Authenticator, Store, TempDir) {
         };
         store.put_session(session).await.unwrap();
     }
-    let authenticator = Authenticator::sessions(store.clone(), "connect.sid", ring());
+    let authenticator = Authenticator::sessions(store.clone(), "connect.sid", ring(), None);
     (authenticator, store, folder)
 }
 

@@ -66,6 +66,8 @@ impl Direct {
         let (store, _report) = Store::open(StoreConfig::new(config.node.store_dir()))?;
         let options = AccountOptions {
             session_ttl: config.auth.session_ttl,
+            // The other nodes are told when the daemon starts.
+            is_shared: config.cluster.key.is_some(),
             ..AccountOptions::default()
         };
         let accounts = Accounts::open(store.clone(), options).await?;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tidings_storage::Session;
 
 use super::call::{AdminCall, CallError};
-use crate::app::accounts::{AccountError, Accounts, SessionView};
+use crate::app::accounts::{AccountError, Accounts, Ended, SessionView};
 use crate::app::keys::{Scope, Scopes};
 
 /// Sessions in one answer.
@@ -19,8 +19,8 @@ pub struct Reply {
     pub status: u16,
     /// The body; `{"error": {"code", "message"}}` if the status is no success.
     pub body: Value,
-    /// The sessions that ended: the daemon closes their sockets.
-    pub ended: Vec<Session>,
+    /// What ended: the daemon closes the sockets, and tells the other nodes.
+    pub ended: Option<Ended>,
 }
 
 /// Answers a request over the admin socket; `path` may have a query.
@@ -51,17 +51,17 @@ fn refused(status: u16, code: &str, error: &dyn std::error::Error) -> Reply {
     Reply {
         status,
         body,
-        ended: Vec::new(),
+        ended: None,
     }
 }
 
-/// Performs a call. Returns the answer, and the sessions that ended: the caller closes their
-/// sockets.
+/// Performs a call. Returns the answer, and what ended: the caller closes the sockets, and tells
+/// the other nodes.
 pub async fn perform(
     accounts: &Accounts,
     call: AdminCall,
     now_ms: u64,
-) -> Result<(Value, Vec<Session>), AccountError> {
+) -> Result<(Value, Option<Ended>), AccountError> {
     let keys = accounts.keys();
     let answer = match call {
         AdminCall::Users => json!({"users": accounts.users().await?}),
@@ -69,10 +69,12 @@ pub async fn perform(
             json!(accounts.add_user(&name, &password, now_ms).await?)
         }
         AdminCall::SetPassword { name, password } => {
-            return Ok(with_count(accounts.set_password(&name, &password).await?));
+            return Ok(with_count(
+                accounts.set_password(&name, &password, now_ms).await?,
+            ));
         }
         AdminCall::RemoveUser { name } => {
-            return Ok(with_count(accounts.remove_user(&name).await?));
+            return Ok(with_count(accounts.remove_user(&name, now_ms).await?));
         }
         AdminCall::Sessions {
             user: Some(user), ..
@@ -88,7 +90,7 @@ pub async fn perform(
             json!(SessionView::from(&session))
         }
         AdminCall::RevokeSession { id } => {
-            return Ok(with_count(vec![accounts.revoke_session(&id).await?]));
+            return Ok(with_count(accounts.revoke_session(&id, now_ms).await?));
         }
         AdminCall::Keys => json!({"keys": keys.list().await?}),
         AdminCall::CreateKey { name, scopes } => {
@@ -102,11 +104,11 @@ pub async fn perform(
             json!({})
         }
     };
-    Ok((answer, Vec::new()))
+    Ok((answer, None))
 }
 
-fn with_count(ended: Vec<Session>) -> (Value, Vec<Session>) {
-    (json!({"sessionsEnded": ended.len()}), ended)
+fn with_count(ended: Ended) -> (Value, Option<Ended>) {
+    (json!({"sessionsEnded": ended.sessions.len()}), Some(ended))
 }
 
 fn page(sessions: &[Session]) -> Value {

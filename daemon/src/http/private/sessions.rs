@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use tidings_storage::Session;
-
 use super::{Api, answer::Answer, emit::Outcome, fields::Fields};
 use crate::{
-    app::accounts::{Accounts, SessionView},
+    app::accounts::{Accounts, Ended, SessionView},
     node::{Node, now_ms},
 };
 
@@ -23,16 +21,7 @@ pub(super) async fn create(api: &Api, body: &[u8]) -> Outcome {
         .accounts
         .create_session(&user, ttl, id, now_ms())
         .await?;
-    let Session {
-        user,
-        id,
-        expires_ms,
-        ..
-    } = &session;
-    let node = &*api.node;
-    node.relay()
-        .renew_session(node, user, id, *expires_ms)
-        .await;
+    api.node.relay().session_made(&api.node, &session).await;
     Ok(Answer::created(&SessionView::from(&session)))
 }
 
@@ -44,25 +33,21 @@ pub(super) async fn show(api: &Api, id: &str) -> Outcome {
 
 /// Ends a session and its sockets.
 pub(super) async fn delete(api: &Api, id: &str) -> Outcome {
-    let session = api.accounts.revoke_session(id).await?;
-    end_sockets(&api.node, vec![session]).await;
+    let ended = api.accounts.revoke_session(id, now_ms()).await?;
+    end_sockets(&api.node, ended).await;
     Ok(Answer::deleted())
 }
 
 /// Ends all sessions of a user and their sockets.
 pub(super) async fn delete_all(api: &Api, user: &str) -> Outcome {
-    let ended = api.accounts.revoke_user(user).await?;
+    let ended = api.accounts.revoke_user(user, now_ms()).await?;
     end_sockets(&api.node, ended).await;
     Ok(Answer::deleted())
 }
 
-/// Ends the sockets that live under sessions which have ended; all are of one user.
-pub(crate) async fn end_sockets(node: &Node, ended: Vec<Session>) {
-    let Some(user) = ended.first().map(|session| session.user.clone()) else {
-        return;
-    };
-    let ids = ended.into_iter().map(|session| session.id).collect();
-    node.relay().end_sessions(node, &user, ids).await;
+/// Ends the sockets that live under sessions which have ended, on all nodes.
+pub(crate) async fn end_sockets(node: &Node, ended: Ended) {
+    node.relay().end_sessions(node, ended).await;
 }
 
 /// Ends one session if it is this user's, with its sockets.
@@ -81,8 +66,8 @@ pub(crate) async fn log_out(
     if user.is_some_and(|user| user != found.user) {
         return Ok(());
     }
-    match accounts.revoke_session(id).await {
-        Ok(session) => end_sockets(node, vec![session]).await,
+    match accounts.revoke_session(id, now_ms()).await {
+        Ok(ended) => end_sockets(node, ended).await,
         Err(AccountError::NotFound(_)) => {}
         Err(error) => return Err(error),
     }
