@@ -129,7 +129,7 @@ pub trait Application: Send + Sync + 'static {
     /// Answers a peer's question. Dropped when the peer does not wait for it any more.
     fn answer<'a>(&'a self, from: &'a Peer, question: Bytes) -> BoxFuture<'a, Bytes>;
 
-    /// Serves a client that a peer carries here.
+    /// Serves a client that a peer carries here. The head is to be answered first.
     fn carry<'a>(&'a self, from: &'a Peer, head: Bytes, carried: Carried) -> BoxFuture<'a, ()>;
 
     /// Something changed. Must not wait.
@@ -283,12 +283,17 @@ impl Cluster {
         answers
     }
 
-    /// Opens a stream on which a client is carried to the peer that holds its connection.
-    pub async fn carry(&self, peer: &str, head: &[u8]) -> io::Result<Carried> {
-        let link = self
-            .core
-            .to_peer(peer)
-            .ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))?;
+    /// Carries a client's request to the peer that holds its connection. Waits as long as the client
+    /// does: when this is dropped, the peer drops its answer; when the link is lost, it ends.
+    pub async fn carry_request(&self, peer: &str, request: Bytes) -> Result<Bytes, AskError> {
+        let link = self.core.to_peer(peer).ok_or(AskError::Unreachable)?;
+        link.carry_request(request).await
+    }
+
+    /// Opens a stream on which a client is carried to the peer that holds its connection. The peer
+    /// answers before anything is carried: [`Carried::heard`].
+    pub async fn carry(&self, peer: &str, head: &[u8]) -> Result<Carried, AskError> {
+        let link = self.core.to_peer(peer).ok_or(AskError::Unreachable)?;
         link.carry(head).await
     }
 

@@ -8,14 +8,17 @@
 //! | `outbound` | a link to a peer: control, forwards, gossip, questions |
 //! | `inbound` | a link from a peer, read only |
 //! | `lane` | what waits for one peer, bounded in bytes |
+//! | `carried`, `flow` | a client's bytes, and how many of them may be on their way |
 //! | `driver` | carries out what the core decides, in order |
 //!
 //! **Invariant:** the core's lock is held for decisions only, never across an await, and what it
 //! decides is carried out by one task, in order.
 
+mod carried;
 mod dial;
 mod driver;
 mod endpoint;
+mod flow;
 mod hello;
 mod inbound;
 mod lane;
@@ -43,12 +46,12 @@ use crate::{
     membership::Own,
     proto::{Hello, LinkId, Node, PROTOCOL, SLOTS, Settings},
 };
+pub use carried::Carried;
 pub(crate) use driver::run as drive;
 pub(crate) use endpoint::open;
 pub(crate) use inbound::serve;
 pub use outbound::AskError;
 pub(crate) use outbound::Outbound;
-pub use stream::Carried;
 pub(crate) use stream::framed;
 
 /// Gossip messages that wait to be read; further ones are dropped, as on a network.

@@ -17,8 +17,10 @@ const IDLE: VarInt = VarInt::from_u32(10_000);
 const KEEP_ALIVE: Duration = Duration::from_secs(3);
 /// Streams that a peer may have open: gossip messages, one each, and two lanes.
 const UNI_STREAMS: VarInt = VarInt::from_u32(256);
-/// Questions and carried clients that a peer may have open.
-const BI_STREAMS: VarInt = VarInt::from_u32(4096);
+/// Questions and carried clients that a peer may have open at first, and at most: each costs a
+/// little memory from when it is allowed.
+pub(super) const BI_STREAMS: u32 = 1024;
+pub(super) const MAX_BI_STREAMS: u32 = 64 << 10;
 /// Bytes in flight of one stream.
 const STREAM_WINDOW: VarInt = VarInt::from_u32(4 << 20);
 /// Bytes in flight of one link.
@@ -67,7 +69,7 @@ fn transport() -> TransportConfig {
         .max_idle_timeout(Some(IdleTimeout::from(IDLE)))
         .keep_alive_interval(Some(KEEP_ALIVE))
         .max_concurrent_uni_streams(UNI_STREAMS)
-        .max_concurrent_bidi_streams(BI_STREAMS)
+        .max_concurrent_bidi_streams(VarInt::from_u32(BI_STREAMS))
         .stream_receive_window(STREAM_WINDOW)
         .receive_window(LINK_WINDOW)
         .send_window(u64::from(LINK_WINDOW))

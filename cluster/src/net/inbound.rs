@@ -12,10 +12,10 @@ use chitchat::{ChitchatMessage, Deserializable};
 use quinn::{Connection, Incoming, RecvStream, SendStream};
 
 use super::{
-    Core, Link, hello,
-    stream::{
-        CARRIED, CONTROL, Carried, FORWARDS, Frames, GOSSIP, MAX_GOSSIP, MAX_QUESTION, QUESTION,
-    },
+    Carried, Core, Link,
+    endpoint::{BI_STREAMS, MAX_BI_STREAMS},
+    hello,
+    stream::{CARRIED, CONTROL, FORWARDS, Frames, GOSSIP, MAX_GOSSIP, MAX_QUESTION, QUESTION},
 };
 use crate::{
     Peer,
@@ -97,6 +97,7 @@ async fn read(
         generation: theirs.generation,
     };
     let tasks = tokio_util::task::TaskTracker::new();
+    let mut streams = BI_STREAMS;
     let error = loop {
         // Both are cancel-safe.
         tokio::select! {
@@ -118,6 +119,10 @@ async fn read(
             stream = connection.accept_bi() => match stream {
                 Ok((send, receive)) => {
                     tasks.spawn(answer(core.clone(), peer.clone(), send, receive));
+                    if tasks.len() > streams as usize / 2 && streams < MAX_BI_STREAMS {
+                        streams *= 2;
+                        connection.set_max_concurrent_bi_streams(streams.into());
+                    }
                 }
                 Err(error) => break error,
             },
@@ -205,8 +210,12 @@ async fn answer(core: Arc<Core>, peer: Peer, mut send: SendStream, mut receive: 
             }
         }
         Ok(CARRIED) => {
-            let mut carried = Carried { send, receive };
-            if let Ok(head) = carried.take_head().await {
+            let mut carried = Carried {
+                send,
+                receive,
+                permit: None,
+            };
+            if let Ok(head) = carried.heard().await {
                 core.application.carry(&peer, head, carried).await;
             }
         }

@@ -11,17 +11,22 @@ use std::{
 
 use bytes::Bytes;
 use quinn::{Connection, SendStream};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::{
-    Core,
+    Carried, Core,
+    endpoint::MAX_BI_STREAMS,
     lane::Lane,
-    stream::{CONTROL, Carried, FORWARDS, GOSSIP, MAX_ANSWER, QUESTION, framed},
+    stream::{CONTROL, FORWARDS, GOSSIP, MAX_ANSWER, QUESTION, framed},
 };
 use crate::proto::{Hello, LinkId};
 
 /// Gossip messages that wait for one peer; further ones are dropped, as on a network.
 const GOSSIP_WAITING: usize = 16;
+
+/// Clients that one link carries at once, and their requests. Beyond them there is still room for
+/// questions.
+const MAX_CARRIED: usize = MAX_BI_STREAMS as usize - 1024;
 
 /// Control goes before forwards where both wait for the same network.
 const FIRST: i32 = 1;
@@ -37,6 +42,8 @@ pub(crate) struct Outbound {
     pub(crate) lane: Lane,
     /// Gossip that waits.
     pub(crate) gossip: mpsc::Sender<Bytes>,
+    /// What may be carried yet.
+    carried: Arc<Semaphore>,
     /// Notified when the core has a control frame for the peer.
     pub(crate) wake: Notify,
     /// Pieces of forwards written.
@@ -54,6 +61,9 @@ pub enum AskError {
     /// The answer did not come in time.
     #[error("the peer did not answer in time")]
     Late,
+    /// The link carries as many clients as it may.
+    #[error("too many clients are carried to the peer")]
+    Full,
 }
 
 impl Outbound {
@@ -71,6 +81,7 @@ impl Outbound {
             connection,
             lane: Lane::new(limit),
             gossip,
+            carried: Arc::new(Semaphore::new(MAX_CARRIED)),
             wake: Notify::new(),
             pieces: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
@@ -92,12 +103,30 @@ impl Outbound {
         answer.map(Bytes::from).map_err(|_| AskError::Unreachable)
     }
 
+    /// As [`Outbound::ask`], for a question that is a client's request.
+    pub(crate) async fn carry_request(&self, request: Bytes) -> Result<Bytes, AskError> {
+        let _permit = self.permit()?;
+        self.ask(request).await
+    }
+
     /// Opens a stream on which a client is carried to the peer.
-    pub(crate) async fn carry(&self, head: &[u8]) -> io::Result<Carried> {
-        let (send, receive) = self.connection.open_bi().await?;
-        let mut carried = Carried { send, receive };
-        carried.put_head(head).await?;
+    pub(crate) async fn carry(&self, head: &[u8]) -> Result<Carried, AskError> {
+        let permit = Some(self.permit()?);
+        let unreachable = |_| AskError::Unreachable;
+        let (send, receive) = self.connection.open_bi().await.map_err(unreachable)?;
+        let mut carried = Carried {
+            send,
+            receive,
+            permit,
+        };
+        let put = carried.put_head(head).await;
+        put.map_err(|_| AskError::Unreachable)?;
         Ok(carried)
+    }
+
+    fn permit(&self) -> Result<OwnedSemaphorePermit, AskError> {
+        let permit = self.carried.clone().try_acquire_owned();
+        permit.map_err(|_| AskError::Full)
     }
 }
 
