@@ -10,9 +10,12 @@
 //! | `question` | what nodes ask each other, and how it is answered |
 //! | `sessions` | sessions that were made on another node |
 //! | `revoking` | sessions that end, on all nodes |
+//! | `request` | PURE: a client's request on its way between nodes, as bytes |
+//! | `carry` | clients that reached another node than the one that holds their connection |
 //! | `query` | an operator's questions and acts, for the whole cluster |
 
 mod calls;
+mod carry;
 mod emit;
 mod frame;
 mod latest;
@@ -20,6 +23,7 @@ mod query;
 mod question;
 mod revoking;
 mod sessions;
+mod request;
 
 use std::{
     collections::HashMap,
@@ -39,9 +43,13 @@ use tidings_cluster::{
 use crate::node::{BootTag, NameTag, Node, boot_tag, name_tag, now_ms};
 pub use calls::AskedAll;
 use calls::Calls;
+pub use carry::CarryFigures;
+use carry::Carrying;
+pub(crate) use carry::Tunnel;
 pub use query::Found;
 pub use sessions::LookError;
 use sessions::Sessions;
+use request::Request;
 
 /// How long a client waits for the peers to know of its rooms. They answer within milliseconds; one
 /// that does not is dead or cut off, and gossip finds that out within twice this.
@@ -57,6 +65,7 @@ pub struct Relay {
     peers: RwLock<Peers>,
     calls: Calls,
     sessions: Sessions,
+    carrying: Carrying,
     /// Conflated rooms whose first members came.
     late: latest::Queue,
     /// Clients that were answered although a peer did not know of their rooms yet.
@@ -175,11 +184,14 @@ impl Application for Relay {
     }
 
     fn answer<'a>(&'a self, _from: &'a Peer, question: Bytes) -> BoxFuture<'a, Bytes> {
+        if Request::is_one(&question) {
+            return Box::pin(self.answer_request(question));
+        }
         Box::pin(self.answer_question(question))
     }
 
-    fn carry<'a>(&'a self, _from: &'a Peer, _head: Bytes, _carried: Carried) -> BoxFuture<'a, ()> {
-        Box::pin(async {})
+    fn carry<'a>(&'a self, _from: &'a Peer, head: Bytes, carried: Carried) -> BoxFuture<'a, ()> {
+        Box::pin(self.take_in_tunnel(head, carried))
     }
 
     fn changed(&self, change: Change) {

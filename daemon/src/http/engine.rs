@@ -10,12 +10,13 @@ use hyper::{
     body::{Body as _, Incoming},
     header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, COOKIE, HeaderValue, RETRY_AFTER},
 };
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use super::public::{From, json};
 use crate::{
     app::handler::Handshake,
-    node::{Place, now_ms},
+    node::{BootTag, Node, Place, now_ms},
     shard::{command::Command, machine::Transport, state::Terms, thread::Shard},
     transport::upgrade::{self, Purpose},
 };
@@ -45,7 +46,7 @@ pub(crate) enum PostAnswer {
 }
 
 /// Why a request is refused, in Engine.IO's terms or ours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Rejection {
     UnknownTransport,
     UnknownSid,
@@ -159,16 +160,18 @@ pub(crate) async fn answer(
 
 /// Decides over a request for a WebSocket: the answer, and what the WebSocket is for unless that is
 /// a refusal.
-pub(crate) fn upgrade<B>(
+pub(crate) async fn upgrade<B>(
     shard: &Rc<Shard>,
     from: &From,
     raw: bool,
     request: &Request<B>,
 ) -> (Response<Full<Bytes>>, Option<Purpose>) {
     let query = Query::parse(request.uri().query());
-    let decided = offered(shard, &query)
-        .and_then(|transport| websocket(shard, from, raw, transport, query, request));
-    match decided {
+    let decided = async {
+        let transport = offered(shard, &query)?;
+        websocket(shard, from, raw, transport, query, request).await
+    };
+    match decided.await {
         Ok((answer, purpose)) => (answer, Some(purpose)),
         Err(rejection) => (rejection.answer(true), None),
     }
@@ -189,7 +192,7 @@ async fn serve(
 ) -> Result<Response<Full<Bytes>>, Rejection> {
     let transport = offered(shard, &query)?;
     if upgrade {
-        let (answer, purpose) = websocket(shard, from, raw, transport, query, &request)?;
+        let (answer, purpose) = websocket(shard, from, raw, transport, query, &request).await?;
         upgrade::take_over(shard.clone(), request, purpose);
         return Ok(answer);
     }
@@ -205,7 +208,8 @@ async fn serve(
         let key = state.open(Transport::Polling, raw, handshake, terms, None);
         state.poll_connection(key, reply);
     }
-    polled(answer.await)
+    let answer = answer.await;
+    polled(answer.unwrap_or(PollAnswer::Rejected(Rejection::UnknownSid)))
 }
 
 /// The transport that a request names, if it is offered.
@@ -238,7 +242,7 @@ fn begins<B>(
 }
 
 /// A request for a WebSocket: for a new connection, or for one that polls.
-fn websocket<B>(
+async fn websocket<B>(
     shard: &Rc<Shard>,
     from: &From,
     raw: bool,
@@ -247,12 +251,17 @@ fn websocket<B>(
     request: &Request<B>,
 ) -> Result<(Response<Full<Bytes>>, Purpose), Rejection> {
     if let Some(sid) = query.sid {
-        owner(shard, &sid)?;
+        let place = place(&shard.node, &sid)?;
         if transport != Transport::WebSocket {
             return Err(Rejection::BadRequest);
         }
         let answer = upgrade::accept(request.headers()).ok_or(Rejection::BadRequest)?;
-        return Ok((answer, Purpose::Upgrade { sid }));
+        let purpose = match place {
+            Place::Here(_) => Purpose::Upgrade { sid },
+            // Few need it, and its state is not small.
+            Place::There(boot) => Box::pin(tunnel(shard, boot, &sid)).await?,
+        };
+        return Ok((answer, purpose));
     }
     begins(&query, transport, Transport::WebSocket, request)?;
     let answer = upgrade::accept(request.headers()).ok_or(Rejection::BadRequest)?;
@@ -264,72 +273,110 @@ fn websocket<B>(
     Ok((answer, purpose))
 }
 
-/// The shard that a connection's id names.
-fn owner(shard: &Shard, sid: &str) -> Result<usize, Rejection> {
+/// The way of a WebSocket to the peer that holds its connection.
+async fn tunnel(shard: &Rc<Shard>, boot: BootTag, sid: &str) -> Result<Purpose, Rejection> {
     let node = &shard.node;
-    match node.ids.place_of(sid, node.hub.shards.len()) {
-        Some(Place::Here(shard)) => Ok(shard),
-        Some(Place::There(_)) | None => Err(Rejection::UnknownSid),
+    if node.is_draining() {
+        // It goes on to poll, through another node.
+        return Err(Rejection::ShuttingDown);
+    }
+    let tunnel = node.relay.open_tunnel(boot, sid).await?;
+    Ok(Purpose::Tunnel(Box::new(tunnel)))
+}
+
+/// Where a connection lives by its id.
+fn place(node: &Node, sid: &str) -> Result<Place, Rejection> {
+    let place = node.ids.place_of(sid, node.hub.shards.len());
+    place.ok_or(Rejection::UnknownSid)
+}
+
+/// The shard of this node that a connection's id names.
+pub(crate) fn shard_of(node: &Node, sid: &str) -> Result<usize, Rejection> {
+    match place(node, sid)? {
+        Place::Here(shard) => Ok(shard),
+        Place::There(_) => Err(Rejection::UnknownSid),
     }
 }
 
-/// A poll or a post of a connection that exists, on this shard or another one.
+/// A poll or a post of a connection that exists, on this shard, another one, or another node.
 async fn serve_known(
     shard: &Rc<Shard>,
     transport: Transport,
     sid: String,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Rejection> {
-    let shards = &shard.node.hub.shards;
-    let owner = owner(shard, &sid)?;
+    let node = &shard.node;
+    let place = place(node, &sid)?;
     let sid: Arc<str> = sid.into();
     match *request.method() {
         _ if transport != Transport::Polling => Err(Rejection::BadRequest),
-        Method::GET => {
-            let (reply, answer) = oneshot::channel();
-            if owner == shard.index {
+        Method::GET => polled(match place {
+            Place::Here(owner) if owner == shard.index => {
+                let (reply, answer) = oneshot::channel();
                 shard.state.borrow_mut().poll(&sid, reply);
-            } else {
-                let poll = Command::Poll {
-                    sid: sid.clone(),
-                    reply,
-                };
-                let _ = shards[owner].mailbox.send(poll).await;
+                awaited(node, owner, sid, answer).await
             }
-            let mut watch = Watch {
-                shard,
-                owner,
-                sid,
-                answered: false,
-            };
-            let answer = answer.await;
-            watch.answered = true;
-            polled(answer)
-        }
+            Place::Here(owner) => poll(node, owner, sid).await,
+            Place::There(boot) => shard.carry_poll(boot, &sid).await,
+        }),
         Method::POST => {
-            if owner == shard.index && !shard.state.borrow().has(&sid) {
+            if place == Place::Here(shard.index) && !shard.state.borrow().has(&sid) {
                 return Err(Rejection::UnknownSid);
             }
-            let body = body(request, shard.node.settings.payload).await?;
-            let answer = if owner == shard.index {
-                shard.state.borrow_mut().post(&sid, &body)
-            } else {
-                let (reply, answer) = oneshot::channel();
-                let post = Command::Post { sid, body, reply };
-                let _ = shards[owner].mailbox.send(post).await;
-                answer
-                    .await
-                    .unwrap_or(PostAnswer::Rejected(Rejection::UnknownSid))
-            };
-            posted(answer)
+            let body = body(request, node.settings.payload).await?;
+            posted(match place {
+                Place::Here(owner) if owner == shard.index => {
+                    shard.state.borrow_mut().post(&sid, &body)
+                }
+                Place::Here(owner) => post(node, owner, sid, body).await,
+                Place::There(boot) => node.relay.carry_post(boot, &sid, body).await,
+            })
         }
         _ => Err(Rejection::BadRequest),
     }
 }
 
-/// Notices that the client of a waiting poll went away: hyper drops the request's future.
+/// A poll of a connection on a shard of this node. To be dropped when the client goes away.
+pub(crate) async fn poll(node: &Node, owner: usize, sid: Arc<str>) -> PollAnswer {
+    let (reply, answer) = oneshot::channel();
+    let poll = Command::Poll {
+        sid: sid.clone(),
+        reply,
+    };
+    let _ = node.hub.shards[owner].mailbox.send(poll).await;
+    awaited(node, owner, sid, answer).await
+}
+
+/// Packets for a connection on a shard of this node.
+pub(crate) async fn post(node: &Node, owner: usize, sid: Arc<str>, body: Bytes) -> PostAnswer {
+    let (reply, answer) = oneshot::channel();
+    let post = Command::Post { sid, body, reply };
+    let _ = node.hub.shards[owner].mailbox.send(post).await;
+    let answer = answer.await;
+    answer.unwrap_or(PostAnswer::Rejected(Rejection::UnknownSid))
+}
+
+/// The answer to a poll that was given to a shard.
+async fn awaited(
+    node: &Node,
+    owner: usize,
+    sid: Arc<str>,
+    answer: oneshot::Receiver<PollAnswer>,
+) -> PollAnswer {
+    let mut watch = Watch {
+        node,
+        owner,
+        sid,
+        answered: false,
+    };
+    let answer = answer.await;
+    watch.answered = true;
+    answer.unwrap_or(PollAnswer::Rejected(Rejection::UnknownSid))
+}
+
+/// Notices that the client of a waiting poll went away: whoever answers it is dropped.
 struct Watch<'a> {
-    shard: &'a Rc<Shard>,
+    node: &'a Node,
     owner: usize,
     sid: Arc<str>,
     answered: bool,
@@ -342,9 +389,7 @@ impl Drop for Watch<'_> {
                 sid: self.sid.clone(),
             };
             // If the mailbox is full, the next ping finds out.
-            let _ = self.shard.node.hub.shards[self.owner]
-                .mailbox
-                .try_send(gone);
+            let _ = self.node.hub.shards[self.owner].mailbox.try_send(gone);
         }
     }
 }
@@ -404,13 +449,10 @@ pub(crate) async fn body(request: Request<Incoming>, limit: usize) -> Result<Byt
     }
 }
 
-fn polled(
-    answer: Result<PollAnswer, oneshot::error::RecvError>,
-) -> Result<Response<Full<Bytes>>, Rejection> {
+fn polled(answer: PollAnswer) -> Result<Response<Full<Bytes>>, Rejection> {
     match answer {
-        Ok(PollAnswer::Packets(body)) => Ok(uncached("text/plain; charset=UTF-8", body)),
-        Ok(PollAnswer::Rejected(rejection)) => Err(rejection),
-        Err(_) => Err(Rejection::UnknownSid),
+        PollAnswer::Packets(body) => Ok(uncached("text/plain; charset=UTF-8", body)),
+        PollAnswer::Rejected(rejection) => Err(rejection),
     }
 }
 

@@ -98,7 +98,7 @@ pub(crate) async fn answer(
 
 /// Decides over a request for a WebSocket of which only the head is known: the answer, and what the
 /// WebSocket is for unless that is a refusal. Nothing if it is for another than Socket.IO's path.
-pub(crate) fn upgrade(
+pub(crate) async fn upgrade(
     shard: &Rc<Shard>,
     peer: Peer,
     request: &Request<()>,
@@ -112,7 +112,7 @@ pub(crate) fn upgrade(
     if !verdict.is_allowed() {
         return Some((engine::forbidden(request), None));
     }
-    let (mut answer, purpose) = engine::upgrade(shard, &from, raw, request);
+    let (mut answer, purpose) = engine::upgrade(shard, &from, raw, request).await;
     verdict.cors(answer.headers_mut());
     Some((answer, purpose))
 }

@@ -137,6 +137,7 @@ pub(super) async fn ask_some<T: DeserializeOwned>(
     (read, silent)
 }
 
+/// As it travels.
 pub(super) fn encode(value: &impl Serialize) -> Bytes {
     // None of these types has keys or values that JSON cannot take.
     serde_json::to_vec(value)

@@ -90,6 +90,7 @@ pub(crate) enum Command {
 }
 
 /// One shard as the rest of the node sees it.
+#[derive(Clone)]
 pub(crate) struct ShardHandle {
     pub(crate) mailbox: mpsc::Sender<Command>,
     /// Notified when the shard has something to look at that is no command.
@@ -97,11 +98,11 @@ pub(crate) struct ShardHandle {
     pub(crate) load: Arc<Load>,
 }
 
-/// A shard's own figures. Written by the shard only, but for `streams`, which the acceptor counts
-/// up.
+/// A shard's own figures. Written by the shard only, but for `streams`.
 #[derive(Debug, Default)]
 pub(crate) struct Load {
-    /// Accepted TCP connections that are open.
+    /// Files that are open for clients beside those of connections: accepted TCP connections, and
+    /// what carries clients between nodes.
     pub(crate) streams: AtomicUsize,
     /// Engine.IO connections.
     pub(crate) connections: AtomicUsize,
@@ -171,6 +172,28 @@ impl Load {
         const FLOOR: usize = 100 * Load::EACH;
         let bound = self.connections.load(Relaxed) * Self::EACH / 2;
         self.lag.load(Relaxed) > bound.max(FLOOR)
+    }
+}
+
+/// One of [`Load::streams`], for as long as it lives.
+pub(crate) struct OpenStream(Arc<Load>);
+
+impl OpenStream {
+    /// Counts one more.
+    pub(crate) fn new(load: Arc<Load>) -> Self {
+        load.streams.fetch_add(1, Relaxed);
+        Self(load)
+    }
+
+    /// One that the acceptor has counted.
+    pub(crate) fn counted(load: Arc<Load>) -> Self {
+        Self(load)
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.streams.fetch_sub(1, Relaxed);
     }
 }
 

@@ -18,10 +18,10 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead, ReadBuf},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
     runtime::LocalOptions,
-    sync::{Notify, mpsc},
+    sync::{Notify, mpsc, watch},
 };
 
 use super::{
@@ -30,7 +30,10 @@ use super::{
     state::State,
 };
 use crate::{
-    node::{Node, now_ms},
+    app::random,
+    http::engine::{PollAnswer, Rejection},
+    node::{BootTag, Node, now_ms},
+    relay::Tunnel,
     transport::{serve, websocket::Detached},
 };
 
@@ -87,6 +90,10 @@ pub(crate) struct Shard {
     pub(crate) state: RefCell<State>,
     /// HTTP requests that are being answered.
     pub(crate) requests: Cell<usize>,
+    /// WebSockets that are carried to peers.
+    tunnels: Cell<usize>,
+    /// Over which time clients of peers are to move, once this node drains.
+    moving: watch::Sender<Option<Duration>>,
     buffer: RefCell<Box<[u8]>>,
     wake: Arc<Notify>,
 }
@@ -128,6 +135,8 @@ impl Shard {
             index,
             state: RefCell::new(state),
             requests: Cell::new(0),
+            tunnels: Cell::new(0),
+            moving: watch::Sender::new(None),
             buffer: RefCell::new(vec![0; READ_BUFFER].into_boxed_slice()),
             wake,
         }
@@ -289,8 +298,44 @@ impl Shard {
             .poll_websocket(key, id, cx, &mut buffer)
     }
 
+    /// Carries a WebSocket to the peer that holds its connection, until either is done or the client
+    /// has to move.
+    pub(crate) async fn carry<S>(&self, tunnel: Tunnel, stream: S)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        self.tunnels.set(self.tunnels.get() + 1);
+        tokio::select! {
+            () = tunnel.join(stream) => {}
+            // What is under way in the middle of a frame cannot be ended better; its client sees
+            // a connection that was lost, and comes back elsewhere.
+            () = self.turn_to_move() => {}
+        }
+        self.tunnels.set(self.tunnels.get() - 1);
+    }
+
+    /// Carries a poll to the peer that holds the connection, until the client has to move.
+    pub(crate) async fn carry_poll(&self, boot: BootTag, sid: &str) -> PollAnswer {
+        tokio::select! {
+            answer = self.node.relay.carry_poll(boot, sid) => answer,
+            () = self.turn_to_move() => PollAnswer::Rejected(Rejection::ShuttingDown),
+        }
+    }
+
+    /// Ready once the node drains and it is the turn of one client, which is drawn by lot.
+    async fn turn_to_move(&self) {
+        let mut moving = self.moving.subscribe();
+        let spread = match moving.wait_for(Option::is_some).await {
+            Ok(spread) => spread.unwrap_or_default(),
+            Err(_) => return std::future::pending().await,
+        };
+        let lot = f64::from(u32::from_ne_bytes(random::bytes())) / f64::from(u32::MAX);
+        tokio::time::sleep(spread.mul_f64(lot)).await;
+    }
+
     /// Closes all connections, spread over a time; tells when the last one is gone.
     async fn drain(self: Rc<Self>, spread: Duration, done: tokio::sync::oneshot::Sender<()>) {
+        self.moving.send_replace(Some(spread));
         let keys = self.state.borrow().connection_keys();
         let pause = spread.checked_div(keys.len() as u32).unwrap_or_default();
         let started = tokio::time::Instant::now();
@@ -310,6 +355,9 @@ impl Shard {
             state.goodbyes.clone()
         };
         goodbyes.close();
+        while self.tunnels.get() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         let last_words = async {
             goodbyes.wait().await;
             while self.requests.get() > 0 {

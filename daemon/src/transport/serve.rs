@@ -1,10 +1,7 @@
 //! One accepted TCP connection: TLS, then HTTP/1.1 until it ends or becomes a WebSocket. One whose
 //! first request asks for a WebSocket never gets as far as hyper, unless it is refused.
 
-use std::{
-    cell::Cell, convert::Infallible, net::SocketAddr, pin::pin, rc::Rc,
-    sync::atomic::Ordering::Relaxed, time::Duration,
-};
+use std::{cell::Cell, convert::Infallible, net::SocketAddr, pin::pin, rc::Rc, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -26,7 +23,10 @@ use super::{
     upgrade::{self, Purpose},
     websocket::{Detached, Stream},
 };
-use crate::{http::public, shard::thread::Shard};
+use crate::{
+    http::public,
+    shard::{command::OpenStream, thread::Shard},
+};
 
 /// How long a peer may take for the TLS handshake.
 const TLS_TIMEOUT: Duration = Duration::from_secs(10);
@@ -41,19 +41,6 @@ pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     /// Whether it speaks TLS to this node.
     pub(crate) secure: bool,
-}
-
-/// A TCP connection counts, from its acceptance, for as long as HTTP holds it; a WebSocket counts
-/// as a connection.
-struct Counted<'a>(&'a Shard);
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.node.hub.shards[self.0.index]
-            .load
-            .streams
-            .fetch_sub(1, Relaxed);
-    }
 }
 
 /// Counts a request while it is being answered, so that a drain can wait for the answer.
@@ -74,7 +61,8 @@ impl Drop for Answering<'_> {
 
 /// Serves one accepted connection until it ends or is a WebSocket. `stream` is non-blocking.
 pub(crate) async fn connection(shard: Rc<Shard>, stream: std::net::TcpStream, address: SocketAddr) {
-    let _counted = Counted(&shard);
+    // It counts for as long as HTTP or a tunnel holds it; a WebSocket counts as a connection.
+    let _counted = OpenStream::counted(shard.state.borrow().load.clone());
     let Ok(stream) = TcpStream::from_std(stream) else {
         return;
     };
@@ -98,17 +86,25 @@ async fn plain(shard: &Rc<Shard>, mut stream: TcpStream, address: SocketAddr) {
     };
     let mut refusal = None;
     if let Some((request, length)) = websocket
-        && let Some((answer, purpose)) = public::upgrade(shard, peer, &request)
+        && let Some((answer, purpose)) = public::upgrade(shard, peer, &request).await
     {
         if let Some(purpose) = purpose {
             let answer = head::encode(&answer);
             let answer = match purpose {
                 Purpose::Open { .. } => Some(answer),
                 // The first bytes on a fresh stream; if it does not take them, it is broken.
-                Purpose::Upgrade { .. } => match stream.try_write(&answer) {
+                Purpose::Upgrade { .. } | Purpose::Tunnel(_) => match stream.try_write(&answer) {
                     Ok(written) if written == answer.len() => None,
                     _ => return,
                 },
+            };
+            let purpose = match purpose {
+                Purpose::Tunnel(tunnel) => {
+                    let bytes = bytes.slice(length..);
+                    let join = shard.carry(*tunnel, Ahead { bytes, stream });
+                    return Box::pin(join).await;
+                }
+                other => other,
             };
             let detached = Detached {
                 stream: Stream::Here(stream),

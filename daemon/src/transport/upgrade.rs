@@ -22,7 +22,13 @@ use super::{
 use crate::{
     app::handler::Handshake,
     node::Place,
-    shard::{command::Command, machine::Transport, state::Terms, thread::Shard},
+    relay::Tunnel,
+    shard::{
+        command::{Command, OpenStream},
+        machine::Transport,
+        state::Terms,
+        thread::Shard,
+    },
 };
 
 /// Whether a request asks for a WebSocket.
@@ -62,6 +68,8 @@ pub(crate) enum Purpose {
     },
     /// The new transport of a connection that polls.
     Upgrade { sid: String },
+    /// The same, of a connection that a peer holds.
+    Tunnel(Box<Tunnel>),
 }
 
 /// Takes the stream over from hyper once it has written the answer.
@@ -70,6 +78,10 @@ pub(crate) fn take_over(shard: Rc<Shard>, request: Request<Incoming>, purpose: P
         let Ok(upgraded) = hyper::upgrade::on(request).await else {
             return;
         };
+        if let Purpose::Tunnel(tunnel) = purpose {
+            let _counted = OpenStream::new(shard.state.borrow().load.clone());
+            return shard.carry(*tunnel, TokioIo::new(upgraded)).await;
+        }
         if let Some(detached) = detach(upgraded) {
             assign(&shard, purpose, None, detached).await;
         }
@@ -100,6 +112,8 @@ pub(crate) async fn assign(
             }
         }
         Purpose::Upgrade { sid } => upgrade(shard, &sid, detached).await,
+        // It is not for a connection of this node.
+        Purpose::Tunnel(_) => {}
     }
 }
 
