@@ -39,6 +39,7 @@ use tidings_cluster::{
     Application, BoxFuture, Carried, Change, Cluster, Peer,
     proto::{Lifecycle, RoomKey},
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::node::{BootTag, NameTag, Node, boot_tag, name_tag, now_ms};
 pub use calls::AskedAll;
@@ -76,7 +77,20 @@ pub struct Relay {
 #[derive(Default)]
 struct Peers {
     by_boot: HashMap<BootTag, Arc<str>>,
-    by_name: HashMap<Arc<str>, Peer>,
+    by_name: HashMap<Arc<str>, Known>,
+}
+
+/// A live peer.
+struct Known {
+    generation: u64,
+    /// Cancelled when it is one no more: its links say so much later.
+    gone: CancellationToken,
+}
+
+impl Drop for Known {
+    fn drop(&mut self) {
+        self.gone.cancel();
+    }
 }
 
 impl Relay {
@@ -144,6 +158,21 @@ impl Relay {
         named.cloned().collect()
     }
 
+    /// Does something for a peer for as long as that is there.
+    async fn during<T>(&self, peer: &Peer, work: impl Future<Output = T>) -> Option<T> {
+        let gone = {
+            let peers = self.peers();
+            let known = peers.by_name.get(&peer.name);
+            let known = known.filter(|known| known.generation == peer.generation);
+            known.map(|known| known.gone.clone())
+        };
+        let Some(gone) = gone else {
+            // Its link came first.
+            return Some(work.await);
+        };
+        gone.run_until_cancelled(work).await
+    }
+
     fn node(&self) -> Option<Arc<Node>> {
         self.node.get()?.upgrade()
     }
@@ -157,7 +186,11 @@ impl Relay {
         let tag = boot_tag(&peer.name, peer.generation);
         peers.by_boot.retain(|_, name| *name != peer.name);
         peers.by_boot.insert(tag, peer.name.clone());
-        peers.by_name.insert(peer.name.clone(), peer);
+        let known = Known {
+            generation: peer.generation,
+            gone: CancellationToken::new(),
+        };
+        peers.by_name.insert(peer.name, known);
     }
 
     fn peer_down(&self, name: &str) {
@@ -183,15 +216,17 @@ impl Application for Relay {
         Box::pin(self.apply(from, frames))
     }
 
-    fn answer<'a>(&'a self, _from: &'a Peer, question: Bytes) -> BoxFuture<'a, Bytes> {
+    fn answer<'a>(&'a self, from: &'a Peer, question: Bytes) -> BoxFuture<'a, Bytes> {
         if Request::is_one(&question) {
-            return Box::pin(self.answer_request(question));
+            let answer = self.during(from, self.answer_request(question));
+            return Box::pin(async { answer.await.unwrap_or_default() });
         }
         Box::pin(self.answer_question(question))
     }
 
-    fn carry<'a>(&'a self, _from: &'a Peer, head: Bytes, carried: Carried) -> BoxFuture<'a, ()> {
-        Box::pin(self.take_in_tunnel(head, carried))
+    fn carry<'a>(&'a self, from: &'a Peer, head: Bytes, carried: Carried) -> BoxFuture<'a, ()> {
+        let tunnel = self.during(from, self.take_in_tunnel(head, carried));
+        Box::pin(async { tunnel.await.unwrap_or_default() })
     }
 
     fn changed(&self, change: Change) {
