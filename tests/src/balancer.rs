@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -16,9 +17,14 @@ pub struct Balancer {
 impl Balancer {
     /// Balances over servers at these addresses, in turn.
     pub async fn over(servers: &[&str]) -> Balancer {
-        let listener = TcpListener::bind("127.0.0.1:0")
+        Balancer::listen("127.0.0.1:0", servers).await
+    }
+
+    /// The same, at an address of one's own.
+    pub async fn listen(address: &str, servers: &[&str]) -> Balancer {
+        let listener = TcpListener::bind(address)
             .await
-            .expect("loopback has a free port");
+            .unwrap_or_else(|e| panic!("cannot listen on {address}: {e}"));
         let address = listener.local_addr().expect("it is bound").to_string();
         let servers = servers.iter().map(|server| (*server).to_owned()).collect();
         Balancer {
@@ -47,20 +53,42 @@ impl Drop for Balancer {
 async fn serve(listener: TcpListener, servers: Vec<String>) {
     let (servers, turn) = (Arc::new(servers), Arc::new(AtomicUsize::new(0)));
     let mut connections = JoinSet::new();
-    while let Ok((mut client, _)) = listener.accept().await {
+    while let Ok((client, _)) = listener.accept().await {
         let (servers, turn) = (servers.clone(), turn.clone());
         connections.spawn(async move {
             for _ in 0..servers.len() {
                 let next = turn.fetch_add(1, Ordering::Relaxed) % servers.len();
                 // One that is down refuses at once.
-                if let Ok(mut server) = TcpStream::connect(&servers[next]).await {
-                    let _ = server.set_nodelay(true);
-                    let _ = client.set_nodelay(true);
-                    let _ = copy_bidirectional(&mut client, &mut server).await;
-                    return;
+                if let Ok(server) = TcpStream::connect(&servers[next]).await {
+                    return join(client, server).await;
                 }
             }
         });
         while connections.try_join_next().is_some() {}
     }
+}
+
+async fn join(client: TcpStream, server: TcpStream) {
+    for stream in [&client, &server] {
+        let _ = stream.set_nodelay(true);
+    }
+    let (from_client, mut to_client) = client.into_split();
+    let (mut from_server, to_server) = server.into_split();
+    let down = async {
+        // A server that broke has ended: that is what the client shall see.
+        let _ = copy(&mut from_server, &mut to_client).await;
+        let _ = to_client.shutdown().await;
+    };
+    tokio::join!(up(from_client, to_server), down);
+}
+
+/// A server may answer a request and close before it has all of it: the rest is read and dropped,
+/// so that the client sees the answer.
+async fn up(mut client: OwnedReadHalf, mut server: OwnedWriteHalf) {
+    let mut piece = vec![0; 64 << 10];
+    let mut is_open = true;
+    while let Ok(count @ 1..) = client.read(&mut piece).await {
+        is_open = is_open && server.write_all(&piece[..count]).await.is_ok();
+    }
+    let _ = server.shutdown().await;
 }

@@ -1,16 +1,23 @@
 //! The conformance server; with `TIDINGS_REFERENCE=1`, the reference implementation in its place,
-//! which proves the tests themselves.
+//! which proves the tests themselves; with `TIDINGS_CLUSTERED=1`, three servers that are one cluster,
+//! behind a balancer that sends each connection to the next.
 
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::balancer::Balancer;
+use crate::cluster::new_key;
 use crate::process::Process;
 
 /// What the server announces once it listens; the address follows.
 const READY: &str = "listening on ";
+
+/// What it announces before that if it is one of several; its address for the others follows.
+const CLUSTER: &str = "cluster at ";
 
 /// A debug build on a busy machine is slow.
 const START_DEADLINE: Duration = Duration::from_secs(30);
@@ -33,41 +40,68 @@ impl Profile {
     }
 }
 
-/// A running conformance server.
+/// A running conformance server, or several that pass for one.
 pub struct Conformance {
-    /// Ends with the value, and before the folder of its log.
-    process: Process,
+    /// End with the value, and before the folder of their logs.
+    processes: Vec<Process>,
     /// `127.0.0.1:PORT`
     address: String,
-    /// Holds the log.
+    /// Before them, if they are several.
+    _balancer: Option<Balancer>,
+    /// Holds the logs.
     _home: TempDir,
 }
 
 impl Conformance {
     /// Starts a server of that profile on a port that the system chooses.
     pub async fn start(profile: Profile) -> Conformance {
+        if is_clustered() {
+            return Conformance::start_clustered(profile).await;
+        }
         Conformance::start_with(profile, &[]).await
     }
 
     /// Starts a server with more arguments.
     pub async fn start_with(profile: Profile, args: &[&str]) -> Conformance {
         let home = tempfile::tempdir().expect("a temporary folder can be made");
-        let mut command = if is_reference() {
-            reference()
-        } else {
-            tidings()
-        };
-        command
-            .args(["--listen", "127.0.0.1:0", "--profile", profile.name()])
-            .args(args);
-        command.current_dir(home.path());
-        let mut process = Process::spawn("the server", command, &home.path().join("log"));
-        let address = process
-            .wait_for("address", START_DEADLINE, announced_address)
-            .await;
+        let mut process = spawn(profile, args, home.path(), "log");
+        let address = announced(&mut process, READY).await;
         Conformance {
-            process,
+            processes: vec![process],
             address,
+            _balancer: None,
+            _home: home,
+        }
+    }
+
+    /// Starts three servers that are one cluster, behind a balancer.
+    pub async fn start_clustered(profile: Profile) -> Conformance {
+        let home = tempfile::tempdir().expect("a temporary folder can be made");
+        fs::write(home.path().join("key"), new_key()).expect("the folder can be written");
+        let (mut processes, mut addresses) = (Vec::new(), Vec::new());
+        let mut seeds: Vec<String> = Vec::new();
+        for name in ["n1", "n2", "n3"] {
+            let config = format!(
+                "[node]\nname = {name:?}\ndata_dir = {:?}\n\
+                 [cluster]\nkey = {:?}\nlisten = \"127.0.0.1:0\"\nseeds = {seeds:?}\n",
+                home.path().join(name),
+                home.path().join("key"),
+            );
+            let file = home.path().join(format!("{name}.toml"));
+            fs::write(&file, config).expect("the folder can be written");
+            let file = file.to_str().expect("a path in UTF-8");
+            let log = format!("{name}.log");
+            let mut process = spawn(profile, &["--config", file], home.path(), &log);
+            addresses.push(announced(&mut process, READY).await);
+            seeds.push(announced(&mut process, CLUSTER).await);
+            processes.push(process);
+        }
+        let servers: Vec<&str> = addresses.iter().map(String::as_str).collect();
+        let balancer = Balancer::over(&servers).await;
+        Conformance {
+            processes,
+            address: balancer.address().to_owned(),
+            _balancer: Some(balancer),
             _home: home,
         }
     }
@@ -84,12 +118,14 @@ impl Conformance {
 
     /// Its output so far.
     pub fn log(&self) -> String {
-        self.process.log()
+        self.processes.iter().map(Process::log).collect()
     }
 
     /// Panics, with the log, if it ended.
     pub fn assert_alive(&mut self) {
-        self.process.assert_alive();
+        for process in &mut self.processes {
+            process.assert_alive();
+        }
     }
 }
 
@@ -98,12 +134,34 @@ pub fn is_reference() -> bool {
     std::env::var_os("TIDINGS_REFERENCE").is_some_and(|value| value == "1")
 }
 
-fn announced_address(log: &str) -> Option<String> {
-    let (whole_lines, _) = log.rsplit_once('\n')?;
-    let line = whole_lines
-        .lines()
-        .find_map(|line| line.strip_prefix(READY))?;
-    Some(line.trim().to_owned())
+/// True when the tests run against a cluster of three.
+pub fn is_clustered() -> bool {
+    std::env::var_os("TIDINGS_CLUSTERED").is_some_and(|value| value == "1")
+}
+
+fn spawn(profile: Profile, args: &[&str], home: &Path, log: &str) -> Process {
+    let mut command = if is_reference() {
+        reference()
+    } else {
+        tidings()
+    };
+    command
+        .args(["--listen", "127.0.0.1:0", "--profile", profile.name()])
+        .args(args);
+    command.current_dir(home);
+    Process::spawn("the server", command, &home.join(log))
+}
+
+/// Waits for an address that the server announces.
+async fn announced(process: &mut Process, what: &str) -> String {
+    let address = |log: &str| {
+        let (whole_lines, _) = log.rsplit_once('\n')?;
+        let line = whole_lines
+            .lines()
+            .find_map(|line| line.strip_prefix(what))?;
+        Some(line.trim().to_owned())
+    };
+    process.wait_for("address", START_DEADLINE, address).await
 }
 
 fn reference() -> Command {
@@ -123,5 +181,8 @@ fn tidings() -> Command {
                 test.display()
             )
         });
-    Command::new(path)
+    let mut command = Command::new(path);
+    // The server would take it for a setting.
+    command.env_remove("TIDINGS_CLUSTERED");
+    command
 }

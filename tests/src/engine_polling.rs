@@ -43,6 +43,15 @@ impl EnginePolling {
         )
     }
 
+    /// The same session, its requests sent to another address.
+    pub fn at(&self, address: &str) -> EnginePolling {
+        EnginePolling {
+            address: address.to_owned(),
+            path: self.path.clone(),
+            sid: self.sid.clone(),
+        }
+    }
+
     /// The engine's session id.
     pub fn sid(&self) -> &str {
         &self.sid

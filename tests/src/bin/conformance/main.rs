@@ -1,7 +1,8 @@
 //! The daemon's real stack with a test handler and without limits, for black-box clients.
 //!
 //! `conformance --listen 127.0.0.1:3000 --profile suite|kit [--config FILE]` prints
-//! `listening on ADDRESS` once it serves. Profile `suite` is what the official suites of Engine.IO 4
+//! `listening on ADDRESS` once it serves; if the file has a `[cluster]`, `cluster at ADDRESS` before
+//! that. Profile `suite` is what the official suites of Engine.IO 4
 //! and Socket.IO 5 expect; profile `kit` is for client drivers and has a control API.
 
 mod kit;
@@ -73,6 +74,9 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
     gateway.accept(listener)?;
     gateway.ready();
     let mut stdout = std::io::stdout();
+    if let Some(cluster) = gateway.node().relay().cluster() {
+        writeln!(stdout, "cluster at {}", cluster.address())?;
+    }
     writeln!(stdout, "listening on {address}")?;
     stdout.flush()?;
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
