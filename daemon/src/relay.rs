@@ -21,9 +21,9 @@ mod frame;
 mod latest;
 mod query;
 mod question;
+mod request;
 mod revoking;
 mod sessions;
-mod request;
 
 use std::{
     collections::HashMap,
@@ -48,9 +48,9 @@ pub use carry::CarryFigures;
 use carry::Carrying;
 pub(crate) use carry::Tunnel;
 pub use query::Found;
+use request::Request;
 pub use sessions::LookError;
 use sessions::Sessions;
-use request::Request;
 
 /// How long a client waits for the peers to know of its rooms. They answer within milliseconds; one
 /// that does not is dead or cut off, and gossip finds that out within twice this.
