@@ -306,6 +306,8 @@ mod an_end {
         let alice = cluster["a"].session("alice").await;
         let bob = cluster["a"].session("bob").await;
         cluster["c"].connected(&alice).await;
+        // Its copy is on disk by then.
+        tokio::time::sleep(Duration::from_secs(1)).await;
         cluster["c"].kill9();
         cluster.seen("a", "c", false).await;
         delete(&cluster["a"], &alice).await;
