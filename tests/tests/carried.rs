@@ -133,6 +133,10 @@ mod requests {
             assert_eq!((response.status, response.text()), (200, "ok"));
             seen.push(headers(response));
         }
+        let allowed = "access-control-allow-origin: https://a.example";
+        for headers in &seen {
+            assert!(headers.iter().any(|it| it == allowed), "{headers:?}");
+        }
         assert_eq!(seen[..2], seen[2..], "one cannot tell by the headers");
     }
 
