@@ -5,10 +5,11 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use tidings_tests::cluster::new_key;
 use tidings_tests::node::API_KEY;
 use tidings_tests::{
-    Balancer, Certificate, Cluster, EnginePolling, EngineWs, Incoming, RawHttp, RunningCluster,
-    RunningNode, Script, eventually,
+    Balancer, Certificate, Cluster, EnginePolling, EngineWs, Incoming, Node, RawHttp,
+    RunningCluster, RunningNode, Script, eventually,
 };
 
 const PATH: &str = "/socket.io/";
@@ -455,6 +456,43 @@ mod clients {
     #[tokio::test]
     async fn in_javascript_over_polling() {
         javascript("polling").await;
+    }
+
+    /// With a session that one node made, and the channels of the product.
+    async fn python(client: &str, transports: &str) {
+        let (key, mut nodes) = (new_key(), Vec::<RunningNode>::new());
+        for name in ["a", "b", "c"] {
+            let node = Node::new();
+            let key = node.file("cluster.key", &key);
+            let seeds: Vec<&str> = nodes.iter().map(RunningNode::cluster_address).collect();
+            let node = node
+                .config("node.name", name)
+                .config("cluster.key", key)
+                .config("cluster.listen", "127.0.0.1:0")
+                .config("cluster.seeds", json!(seeds));
+            nodes.push(node.start().await);
+        }
+        let publics: Vec<&str> = nodes.iter().map(RunningNode::public).collect();
+        let balancer = Balancer::over(&publics).await;
+        let session = nodes[0].session("alice").await;
+        Script::python("session.py")
+            .arg(balancer.url())
+            .args(["--client", client, "--transports", transports])
+            .env("TIDINGS_SESSION", &session.auth().to_string())
+            .env("TIDINGS_API", &nodes[1].private_url())
+            .env("TIDINGS_API_KEY", API_KEY)
+            .run()
+            .await;
+    }
+
+    #[tokio::test]
+    async fn in_python_upgrading() {
+        python("asyncio", "polling,websocket").await;
+    }
+
+    #[tokio::test]
+    async fn in_python_over_polling() {
+        python("threads", "polling").await;
     }
 
     #[tokio::test]
