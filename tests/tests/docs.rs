@@ -12,6 +12,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tidings_tests::cluster::{member, new_key};
 use tidings_tests::node::API_KEY;
 use tidings_tests::{Node, PATIENCE, RunningNode, SessionCreds, eventually};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
@@ -69,7 +70,8 @@ fn every_link_leads_somewhere() {
 
 #[tokio::test]
 async fn the_manual_lists_the_metrics_that_there_are() {
-    let node = Node::new().start().await;
+    // One of a cluster has all that there are.
+    let node = member("a", &new_key()).start().await;
     let response = node.api_response("GET", "/metrics", &Value::Null).await;
     let types = response
         .text()

@@ -27,6 +27,7 @@ pub(crate) async fn view(node: &Node) -> Value {
         .iter()
         .map(|peer| of_peer(peer, &status))
         .collect();
+    let carried = node.relay().carrying();
     let mut own = own;
     let more = json!({
         "generation": status.generation,
@@ -46,6 +47,12 @@ pub(crate) async fn view(node: &Node) -> Value {
         "node": own,
         "peers": peers,
         "totals": of_totals(&status.totals),
+        "carried": {
+            "requestsOut": carried.requests,
+            "requestsIn": carried.peers_requests,
+            "websocketsOut": carried.tunnels,
+            "websocketsIn": carried.peers_tunnels,
+        },
     })
 }
 
@@ -111,6 +118,11 @@ const PEER_FIGURES: [PeerFigure; 5] = [
     ),
 ];
 
+/// Clients that reached this node and are held by a peer.
+const OUT: &str = "{direction=\"out\"}";
+/// Clients that reached a peer and are held by this node.
+const IN: &str = "{direction=\"in\"}";
+
 /// The cluster's figures in Prometheus' text format; none of a node that is alone.
 pub(super) async fn expose(node: &Node, text: &mut Exposition) {
     let Some(cluster) = node.relay().cluster() else {
@@ -126,6 +138,21 @@ pub(super) async fn expose(node: &Node, text: &mut Exposition) {
         "Clients answered although a peer did not know of their rooms in time.",
         node.relay().unknown(),
     );
+    let carried = node.relay().carrying();
+    text.family(
+        "cluster_carried_requests_total",
+        "counter",
+        "Polls and posts that were carried: to peers (out) and from them (in).",
+    );
+    text.sample("cluster_carried_requests_total", OUT, carried.requests);
+    text.sample("cluster_carried_requests_total", IN, carried.peers_requests);
+    text.family(
+        "cluster_carried_websockets",
+        "gauge",
+        "WebSockets that are carried now: to peers (out) and from them (in).",
+    );
+    text.sample("cluster_carried_websockets", OUT, carried.tunnels);
+    text.sample("cluster_carried_websockets", IN, carried.peers_tunnels);
     for (name, help, value) in PEER_FIGURES {
         text.family(name, "gauge", help);
         for peer in &status.peers {
