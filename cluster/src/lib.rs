@@ -301,6 +301,7 @@ impl Cluster {
     /// much.
     pub fn count(&self, key: Bytes, parts: Vec<(u32, u32)>) {
         self.core.decide(|node, now| node.count(key, parts, now));
+        self.core.look_soon();
     }
 
     /// Tells the others how many clients this node has.
@@ -350,7 +351,7 @@ impl Cluster {
         const MOMENT: Duration = Duration::from_secs(1);
         const GOODBYE: Duration = Duration::from_millis(250);
         self.core.own.send_modify(|own| own.left = true);
-        let told = tokio::time::sleep(2 * membership::INTERVAL);
+        let told = tokio::time::sleep(membership::INTERVAL + GOODBYE);
         let links = self.core.close_lanes();
         let sent = async {
             for link in &links {

@@ -3,7 +3,8 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use chitchat::{
-    ChitchatConfig, ChitchatHandle, ChitchatId, FailureDetectorConfig, NodeState, spawn_chitchat,
+    Chitchat, ChitchatConfig, ChitchatHandle, ChitchatId, FailureDetectorConfig, NodeState,
+    spawn_chitchat,
 };
 
 use crate::{
@@ -13,15 +14,16 @@ use crate::{
     proto::{Gossiped, Lifecycle, Mark},
 };
 
-/// How often a node gossips. With the threshold below, the death of a node is noticed within 2 s.
+/// How often a node gossips: most of what a node with nothing to do costs. With the threshold below,
+/// the death of a node is noticed within 2 s.
 pub(crate) const INTERVAL: Duration = Duration::from_millis(250);
 /// How long a pause between two signs of life may be and still count as one: after a longer one the
 /// node was stopped or cut off, which says nothing of how it usually is.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// How unlikely a silence must be before a node counts as dead (phi accrual).
 const PHI: f64 = 8.0;
-/// How often gossip's view is looked at.
-const LOOK: Duration = Duration::from_millis(100);
+/// How often gossip's view is looked at if it does not say that it changed.
+const LOOK: Duration = Duration::from_secs(1);
 /// How long the dead are remembered.
 const REMEMBER: Duration = Duration::from_secs(600);
 
@@ -93,27 +95,20 @@ pub(crate) async fn start(core: &Arc<Core>, links: Links) -> Result<ChitchatHand
 /// Looks at gossip's view and tells it of changes, until the cluster stops.
 pub(crate) async fn run(core: Arc<Core>, gossip: Arc<ChitchatHandle>) {
     let mut look = tokio::time::interval(LOOK);
+    let live = gossip.with_chitchat(|chitchat| chitchat.live_nodes_watcher());
+    let mut live = live.await;
     let mut own = core.own.subscribe();
     own.mark_changed();
     let mut last = Vec::new();
     loop {
         // All are cancel-safe: what is not noticed now is noticed at the next turn.
-        tokio::select! {
-            _ = look.tick() => {
-                let seen = gossip.with_chitchat(|chitchat| {
-                    let live: HashSet<ChitchatId> = chitchat.live_nodes().cloned().collect();
-                    let own = chitchat.self_chitchat_id();
-                    let others = chitchat.node_states().iter().filter(|(id, _)| *id != own);
-                    others
-                        .map(|(id, state)| seen(id, state, live.contains(id)))
-                        .collect::<Vec<_>>()
-                });
-                let seen = seen.await;
-                if seen != last {
-                    last.clone_from(&seen);
-                    let random = crate::net::random();
-                    core.decide(|node, now| node.gossip(seen, now, random));
+        let changed = tokio::select! {
+            _ = look.tick() => true,
+            changed = live.changed() => {
+                if changed.is_err() {
+                    return tracing::error!("gossip has ended");
                 }
+                true
             }
             changed = own.changed() => {
                 if changed.is_err() {
@@ -121,10 +116,30 @@ pub(crate) async fn run(core: Arc<Core>, gossip: Arc<ChitchatHandle>) {
                 }
                 let now = own.borrow_and_update().clone();
                 gossip.with_chitchat(|chitchat| tell(chitchat.self_node_state(), &now)).await;
+                false
             }
             () = core.stop.cancelled() => return,
+        };
+        if !changed {
+            continue;
+        }
+        let seen = gossip.with_chitchat(|chitchat| all(chitchat)).await;
+        if seen != last {
+            last.clone_from(&seen);
+            let random = crate::net::random();
+            core.decide(|node, now| node.gossip(seen, now, random));
         }
     }
+}
+
+/// Everybody else whom gossip knows.
+fn all(chitchat: &Chitchat) -> Vec<Gossiped> {
+    let live: HashSet<ChitchatId> = chitchat.live_nodes().cloned().collect();
+    let own = chitchat.self_chitchat_id();
+    let others = chitchat.node_states().iter().filter(|(id, _)| *id != own);
+    others
+        .map(|(id, state)| seen(id, state, live.contains(id)))
+        .collect()
 }
 
 /// What gossip has of a peer, by its name.

@@ -168,6 +168,11 @@ impl Core {
         answer
     }
 
+    /// Has time passed to the core before long: it has something that waits for it.
+    pub(crate) fn look_soon(&self) {
+        self.decided.notify_one();
+    }
+
     /// Looks at the core.
     pub(crate) fn node(&self) -> MutexGuard<'_, Node> {
         // What a panic left half done is mended by the next snapshots; better than a dead node.

@@ -5,8 +5,10 @@ use std::{sync::Arc, time::Duration};
 use super::{Core, Link, dial};
 use crate::{Change, Peer, proto::Action};
 
-/// The longest time that the core is left alone.
-const LONGEST: Duration = Duration::from_millis(100);
+/// How soon time is passed to the core after something happened, and while it waits for it.
+const SOON: u64 = 100;
+/// How soon while it waits for nothing.
+const IDLE: u64 = 500;
 
 /// Runs until the cluster stops.
 pub(crate) async fn run(core: Arc<Core>) {
@@ -16,7 +18,10 @@ pub(crate) async fn run(core: Arc<Core>) {
         if now >= due {
             let random = super::random();
             let next = core.decide(|node, now| node.tick(now, random));
-            due = next.min(now + LONGEST.as_millis() as u64).max(now + 1);
+            due = match next >= now + SOON && core.node().is_idle() {
+                true => now + IDLE,
+                false => next,
+            };
         }
         let actions = core.node().actions();
         for action in actions {
@@ -25,7 +30,7 @@ pub(crate) async fn run(core: Arc<Core>) {
         let wait = Duration::from_millis(due.saturating_sub(core.now_ms()));
         // All are cancel-safe: a decision that is not noticed is found at the next turn.
         tokio::select! {
-            () = core.decided.notified() => {}
+            () = core.decided.notified() => due = due.min(core.now_ms() + SOON),
             () = tokio::time::sleep(wait) => {}
             () = core.stop.cancelled() => return,
         }

@@ -158,8 +158,12 @@ async fn read_control(core: &Core, id: LinkId, mut stream: RecvStream) -> io::Re
             let Some(frame) = Frame::decode(frame).map_err(invalid)? else {
                 continue;
             };
+            let counts = matches!(frame, Frame::Report { .. } | Frame::Answer { .. });
             core.decide(|node, now| node.frame(id, frame, now))
                 .map_err(invalid)?;
+            if counts {
+                core.look_soon();
+            }
         }
     }
     Ok(())

@@ -90,6 +90,11 @@ impl Counters {
         }
     }
 
+    /// Whether nothing is counted, here or for others.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.mine.is_empty() && self.owned.is_empty()
+    }
+
     /// What this node counts of a key has changed to this. Without parts it is withdrawn, which is
     /// remembered as long as an earlier report may be kept elsewhere.
     pub(crate) fn count(&mut self, key: Bytes, parts: &[Part], now_ms: u64) {

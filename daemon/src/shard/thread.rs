@@ -1,8 +1,8 @@
 //! A shard's loop: commands, timers, flushes, in turns.
 //!
 //! A turn takes at most [`TURN`] commands, then flushes what became dirty. After a flush the shard
-//! takes no commands for as long as the flush took, within [`REST`]; what came meanwhile is taken
-//! together. So a single emit leaves without delay, and a flood is joined into fewer system calls.
+//! carries out no commands for as long as the flush took, within [`REST`]; what came meanwhile is
+//! taken together. So a single emit leaves without delay, and a flood is joined into fewer system calls.
 //!
 //! Clients that ask something wait for neither: a flush yields between slices, packets that came
 //! meanwhile are read, and what they led to is written before the next slice, or during the rest;
@@ -152,15 +152,17 @@ impl Shard {
                 let mut state = self.state.borrow_mut();
                 (state.tick(now), state.registered(now))
             };
-            let rest = pace.rest(now);
+            // What comes during a rest is kept for its end; if nothing comes, its end wakes nobody.
+            let held = !commands.is_empty();
+            let kept = held.then(|| pace.rest(now).unwrap_or(now));
             let again = self.is_backlogged().then(|| now + AGAIN);
             let flush = self.is_dirty().then_some(now);
-            let until = [due, patience, rest, again, flush].into_iter().flatten();
+            let until = [due, patience, kept, again, flush].into_iter().flatten();
             let until = until.fold(sweep, Instant::min);
             tokio::select! {
                 biased;
                 // Cancel-safe: what is not received stays in the mailbox.
-                count = mailbox.recv_many(&mut commands, TURN), if rest.is_none() => {
+                count = mailbox.recv_many(&mut commands, TURN), if !held => {
                     if count == 0 {
                         return;
                     }
@@ -168,14 +170,9 @@ impl Shard {
                 () = self.wake.notified() => {}
                 () = tokio::time::sleep_until(until.into()) => {}
             }
-            let commanded = !commands.is_empty();
-            for command in commands.drain(..) {
-                self.handle(command);
-                if self.state.borrow().has_much_to_flush() {
-                    // Others may act during a flush: nothing may wait to be delivered.
-                    self.state.borrow_mut().end_run();
-                    self.flush().await;
-                }
+            let commanded = !commands.is_empty() && pace.rest(Instant::now()).is_none();
+            if commanded {
+                self.take(&mut commands, &mut mailbox).await;
             }
             self.state.borrow_mut().end_run();
             let now = Instant::now();
@@ -196,6 +193,27 @@ impl Shard {
                 state.load.publish(&state.tally);
             }
             tokio::task::yield_now().await;
+        }
+    }
+
+    /// Carries out commands: those that were kept, and those that have come since.
+    async fn take(
+        self: &Rc<Self>,
+        commands: &mut Vec<Command>,
+        mailbox: &mut mpsc::Receiver<Command>,
+    ) {
+        while commands.len() < TURN
+            && let Ok(command) = mailbox.try_recv()
+        {
+            commands.push(command);
+        }
+        for command in commands.drain(..) {
+            self.handle(command);
+            if self.state.borrow().has_much_to_flush() {
+                // Others may act during a flush: nothing may wait to be delivered.
+                self.state.borrow_mut().end_run();
+                self.flush().await;
+            }
         }
     }
 

@@ -43,6 +43,10 @@ impl Owned {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
     /// A node counts this. The others must be told; it itself, if this is the first of it or if it
     /// asks.
     pub(super) fn report(&mut self, from: &Arc<str>, key: Bytes, parts: Vec<Until>, anew: bool) {

@@ -21,6 +21,10 @@ impl<V> Table<V> {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     pub(super) fn get(&self, key: &Bytes) -> Option<&V> {
         Some(&self.rows.get(key)?.1)
     }

@@ -56,6 +56,14 @@ impl Node {
         due.unwrap_or(u64::MAX).clamp(now_ms + 1, now_ms + TICK_MS)
     }
 
+    /// Whether nothing waits for time to pass but the dialing and lingering that [`Node::tick`] has
+    /// told of: then it need not be called every 100 ms, but every half second.
+    pub fn is_idle(&self) -> bool {
+        self.lifecycle != Lifecycle::Joining
+            && self.marked == Some(self.own.mark())
+            && self.counters.is_empty()
+    }
+
     /// This node is about to leave: it takes no new clients, and never will again.
     pub fn drain(&mut self, now_ms: u64) {
         if self.lifecycle != Lifecycle::Draining {
