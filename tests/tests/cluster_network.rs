@@ -133,7 +133,12 @@ async fn a_link_that_is_cut_one_way_is_mended_when_it_can_be() {
     let cluster = three(&network).await;
     let mut clients = readers(&cluster).await;
     network.cut_one_way(0, 2);
-    tokio::time::sleep(Duration::from_secs(6)).await;
+    // What a says to c is lost, so that c loses a's link, of which a learns nothing.
+    eventually("c does not hear a", async || {
+        cluster["c"].sees("a").await["heard"] == false
+    })
+    .await;
+    assert_eq!(cluster["a"].sees("c").await["heard"], true);
     network.heal();
     let took = cluster.in_step().await;
     eprintln!("in step {took:?} after the link was mended");
