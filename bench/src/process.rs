@@ -51,6 +51,14 @@ impl Usage {
         self.user + self.system
     }
 
+    /// This and what another process used.
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            user: self.user + other.user,
+            system: self.system + other.system,
+        }
+    }
+
     /// What was used since `earlier`.
     pub fn since(self, earlier: Self) -> Self {
         Self {

@@ -77,6 +77,8 @@ pub enum ScenarioError {
 pub struct Subject {
     /// Its process, whose CPU time and memory are read.
     pub pid: u32,
+    /// Further processes that it needs for its work: their CPU time counts as its own.
+    pub beside: Vec<u32>,
     /// The clients.
     pub fleet: FleetConfig,
 }
@@ -124,9 +126,14 @@ impl Delays {
 }
 
 impl Subject {
+    /// All processes whose CPU time is read.
+    fn pids(&self) -> Vec<u32> {
+        [&[self.pid], &self.beside[..]].concat()
+    }
+
     /// Connects the clients, each of which must get through at once.
     fn connect(&self) -> Result<(Fleet, Connected), ScenarioError> {
-        let before = Reading::take(self.pid)?;
+        let before = Reading::take(&self.pids())?;
         let mut fleet = Fleet::new(self.fleet.clone())?;
         fleet.gather(OnRefusal::Fail)?;
         let spent = before.spent()?;

@@ -25,6 +25,9 @@ pub(super) struct SubjectArgs {
     /// Process of the server, on this machine.
     #[arg(long)]
     pid: u32,
+    /// A further process whose CPU time counts as the server's; may be given again.
+    #[arg(long, value_name = "PID")]
+    beside: Vec<u32>,
     /// Path of Socket.IO.
     #[arg(long, default_value = "/socket.io/")]
     path: String,
@@ -131,6 +134,7 @@ impl SubjectArgs {
         };
         Ok(Subject {
             pid: self.pid,
+            beside: self.beside,
             fleet,
         })
     }

@@ -63,7 +63,7 @@ pub fn measure(subject: &Subject, config: ConnectConfig) -> Result<Arrived, Scen
         false => OnRefusal::GiveUp,
     };
     let mut fleet = Fleet::new(subject.fleet.clone())?;
-    let before = Reading::take(subject.pid)?;
+    let before = Reading::take(&subject.pids())?;
     let gathered = fleet.gather(on_refusal)?;
     let spent = before.spent()?;
     fleet.serve_for(config.watch)?;

@@ -85,7 +85,7 @@ pub fn measure(subject: &Subject, config: FanoutConfig) -> Result<Fanout, Scenar
     let (emitter, warm) = warm_up(&mut fleet, emitter, config.warm_up)?;
     let bytes = fleet.tally.bytes;
 
-    let before = Reading::take(subject.pid)?;
+    let before = Reading::take(&subject.pids())?;
     let probing = probes.map(Probes::start);
     let (_, emitted) = run(&mut fleet, emitter, config.measured)?;
     let spent = before.spent()?;

@@ -47,7 +47,7 @@ pub struct Listened {
 pub fn measure(subject: &Subject, time: Duration) -> Result<Listened, ScenarioError> {
     let (mut fleet, connect) = subject.connect()?;
     let events = fleet.tally.events;
-    let before = Reading::take(subject.pid)?;
+    let before = Reading::take(&subject.pids())?;
     fleet.serve_for(time)?;
     let spent = before.spent()?;
     let deliveries = fleet.tally.events - events;

@@ -118,7 +118,7 @@ pub fn measure(subject: &Subject, config: QuotesConfig) -> Result<Quoted, Scenar
     fleet.tally.latency.clear();
     let (bytes, events) = (fleet.tally.bytes, fleet.tally.events);
 
-    let before = Reading::take(subject.pid)?;
+    let before = Reading::take(&subject.pids())?;
     let (emitter, emitted, spent) = match config.exact {
         true => {
             let (emitter, emitted) = run(&mut fleet, emitter, config.measured)?;

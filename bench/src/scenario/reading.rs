@@ -8,7 +8,7 @@ use crate::process::{ProcessError, Usage};
 
 /// CPU time of both sides at one moment.
 pub(super) struct Reading {
-    pid: u32,
+    pids: Vec<u32>,
     at: Instant,
     server: Usage,
     load: Usage,
@@ -32,11 +32,15 @@ pub struct Cores {
 }
 
 impl Reading {
-    /// Reads now; the server is `pid`.
-    pub(super) fn take(pid: u32) -> Result<Self, ProcessError> {
-        let (server, load) = (Usage::of(pid)?, Usage::of(std::process::id())?);
+    /// Reads now; the server is all of `pids`.
+    pub(super) fn take(pids: &[u32]) -> Result<Self, ProcessError> {
+        let mut server = Usage::default();
+        for pid in pids {
+            server = server.and(Usage::of(*pid)?);
+        }
+        let load = Usage::of(std::process::id())?;
         Ok(Self {
-            pid,
+            pids: pids.to_vec(),
             at: Instant::now(),
             server,
             load,
@@ -51,7 +55,7 @@ impl Reading {
     /// What was used from then until now, taken as the work of the time until `end`: nothing
     /// happened after it.
     pub(super) fn spent_until(&self, end: Instant) -> Result<Spent, ProcessError> {
-        let now = Self::take(self.pid)?;
+        let now = Self::take(&self.pids)?;
         Ok(Spent {
             seconds: (end - self.at).as_secs_f64(),
             server: now.server.since(self.server),

@@ -86,7 +86,7 @@ pub fn measure(subject: &Subject, config: UsersConfig) -> Result<Served, Scenari
     let emitter = config.emit.connect(Users::new(config.plan), &fleet)?;
     let (emitter, warm) = warm_up(&mut fleet, emitter, config.warm_up)?;
 
-    let before = Reading::take(subject.pid)?;
+    let before = Reading::take(&subject.pids())?;
     let (emitter, emitted) = run(&mut fleet, emitter, config.measured)?;
     let spent = before.spent()?;
     fleet.serve_for(config.surplus_watch)?;

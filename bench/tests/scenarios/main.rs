@@ -36,6 +36,7 @@ fn subject(target: SocketAddr, expect: Expect) -> Subject {
     };
     Subject {
         pid: std::process::id(),
+        beside: Vec::new(),
         fleet: FleetConfig {
             target,
             clients: CLIENTS,
