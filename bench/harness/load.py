@@ -71,6 +71,7 @@ def _target(server: Server) -> dict[str, object]:
     setup, supplies = server.setup, server.supplies
     return {
         "pid": server.pid,
+        "beside": server.beside,
         "target": server.target,
         "path": server.path,
         "auth": f"@{supplies.sessions(setup.sessions)}" if setup.sessions else None,

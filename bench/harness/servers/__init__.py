@@ -7,9 +7,11 @@ base     what all have in common
 tidings  Tidings and its variants
 peers    Socket.IO, socketioxide, Bun, the floor
 redis    a yardstick
+cluster  several servers that serve as one
 """
 
 from .base import Server, StartError
+from .cluster import Several, SocketIoPair, TidingsFive, TidingsPair, TidingsTen, TidingsTrio
 from .peers import Bun, Floor, JoinedFloor, SocketIo, Socketioxide
 from .redis import Redis
 from .tidings import CalmTidings, ConflatedTidings, OneShard, Tidings, TwoShards
@@ -17,10 +19,12 @@ from .tidings import CalmTidings, ConflatedTidings, OneShard, Tidings, TwoShards
 SERVERS = (
     Tidings, ConflatedTidings, CalmTidings, OneShard, TwoShards,
     SocketIo, Socketioxide, Bun, Floor, JoinedFloor, Redis,
+    TidingsPair, TidingsTrio, TidingsFive, TidingsTen, SocketIoPair,
 )  # fmt: skip
 FAMILIES = tuple(dict.fromkeys(server.family for server in SERVERS))
 
 __all__ = [
     "FAMILIES", "SERVERS", "Server", "StartError", "Tidings", "ConflatedTidings", "CalmTidings",
     "OneShard", "TwoShards", "SocketIo", "Socketioxide", "Bun", "Floor", "JoinedFloor", "Redis",
+    "Several", "TidingsPair", "TidingsTrio", "TidingsFive", "TidingsTen", "SocketIoPair",
 ]  # fmt: skip

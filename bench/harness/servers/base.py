@@ -62,6 +62,11 @@ class Server:
     def pid(self) -> int:
         return self.process.pid
 
+    @property
+    def beside(self) -> list[int]:
+        """Further processes whose work is the server's."""
+        return []
+
     def memory_kib(self) -> dict[str, int]:
         """What is resident now, and the most that ever was."""
         fields = {"resident": "VmRSS", "peak": "VmHWM"}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ..session import Session
 from . import (
     bars,
+    cluster,
     connect,
     fanout,
     generator,
@@ -36,5 +37,6 @@ SUITES = {
     "polling": Suite("long-polling clients", polling.suite),
     "latency": Suite("latency by load", latency.suite),
     "growth": Suite("cost as clients, rooms, subscriptions and shards grow", growth.suite),
+    "cluster": Suite("several nodes beside Socket.IO with Redis; more nodes, rooms", cluster.suite),
     "check-generator": Suite("whether the load generator is the limit", generator.suite),
 }

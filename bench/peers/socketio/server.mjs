@@ -4,6 +4,7 @@
 //
 // SESSIONS_FILE        lines of {"sessionID", "userId"}; whoever has none of them is refused
 // TLS_CERT, TLS_KEY    PEM files; clients then come over TLS
+// REDIS_URL            where the Redis is that makes this server one of several
 
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
@@ -13,14 +14,15 @@ import { Server } from "socket.io";
 
 const ROOM = "bench";
 const BACKLOG = 4096;
-const { SESSIONS_FILE, TLS_CERT, TLS_KEY } = process.env;
+const { SESSIONS_FILE, TLS_CERT, TLS_KEY, REDIS_URL } = process.env;
 const { version } = createRequire(import.meta.url)("socket.io/package.json");
 
 const backend = createServer(handleEmit);
 const clients = TLS_CERT
   ? createTlsServer({ cert: readFileSync(TLS_CERT), key: readFileSync(TLS_KEY) })
   : backend;
-const io = new Server(clients, { serveClient: false });
+const adapter = REDIS_URL ? await redisAdapter(REDIS_URL) : undefined;
+const io = new Server(clients, { serveClient: false, ...(adapter && { adapter }) });
 
 if (SESSIONS_FILE) io.use(authenticate(readSessions(SESSIONS_FILE)));
 io.on("connection", (socket) => {
@@ -44,6 +46,16 @@ function listen(server) {
       resolve(server.address().port);
     });
   });
+}
+
+// As its documentation has it: one connection that publishes, one that is subscribed.
+async function redisAdapter(url) {
+  const { createAdapter } = await import("@socket.io/redis-adapter");
+  const { createClient } = await import("redis");
+  const publisher = createClient({ url });
+  const subscriber = publisher.duplicate();
+  await Promise.all([publisher.connect(), subscriber.connect()]);
+  return createAdapter(publisher, subscriber);
 }
 
 function readSessions(path) {
