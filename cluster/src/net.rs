@@ -85,6 +85,15 @@ pub(crate) struct Core {
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
     pub(crate) figures: Figures,
+    /// What came from each peer since its link came up: frames and bytes of forwards.
+    received: Mutex<HashMap<Arc<str>, Received>>,
+}
+
+/// What came from a peer.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Received {
+    pub(crate) frames: u64,
+    pub(crate) bytes: u64,
 }
 
 /// Links by what they are looked up by.
@@ -148,6 +157,7 @@ impl Core {
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             figures: Figures::default(),
+            received: Mutex::default(),
             config,
             application,
             identity,
@@ -166,6 +176,31 @@ impl Core {
             self.decided.notify_one();
         }
         answer
+    }
+
+    /// Counts forwards that came from a peer.
+    pub(crate) fn count_received(&self, peer: &Arc<str>, frames: &[Bytes]) {
+        self.figures
+            .received
+            .fetch_add(frames.len() as u64, Ordering::Relaxed);
+        let mut received = self.received();
+        let its = received.entry(peer.clone()).or_default();
+        its.frames += frames.len() as u64;
+        its.bytes += frames.iter().map(|frame| frame.len() as u64).sum::<u64>();
+    }
+
+    /// What came from a peer.
+    pub(crate) fn received_from(&self, peer: &str) -> Received {
+        self.received().get(peer).copied().unwrap_or_default()
+    }
+
+    /// A peer is gone: its count begins anew when it is back.
+    pub(crate) fn forget_received(&self, peer: &str) {
+        self.received().remove(peer);
+    }
+
+    fn received(&self) -> MutexGuard<'_, HashMap<Arc<str>, Received>> {
+        self.received.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Has time passed to the core before long: it has something that waits for it.
@@ -275,6 +310,7 @@ impl Core {
             let Some(link) = link.as_ref().filter(|_| mask & (1 << slot) != 0) else {
                 continue;
             };
+            link.frames.fetch_add(1, Ordering::Relaxed);
             let dropped = link.lane.push(frame.clone());
             self.figures.forwarded.fetch_add(1, Ordering::Relaxed);
             self.figures.dropped.fetch_add(dropped, Ordering::Relaxed);

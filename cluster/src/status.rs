@@ -66,10 +66,16 @@ pub struct PeerStatus {
     pub round_trip: Option<Duration>,
     /// Bytes sent on the link, all in all.
     pub sent_bytes: u64,
+    /// Forwards given to the link.
+    pub forwarded: u64,
     /// Bytes of forwards sent.
     pub forwarded_bytes: u64,
     /// Writes that those took.
     pub forwarded_pieces: u64,
+    /// Forwards that came from it.
+    pub received: u64,
+    /// Bytes of them.
+    pub received_bytes: u64,
     /// Bytes of forwards that wait.
     pub waiting_bytes: usize,
 }
@@ -114,11 +120,15 @@ pub(crate) async fn look(core: &Core, gossip: &ChitchatHandle) -> Status {
             .unwrap_or_default();
         let link = view.slot.and_then(|slot| core.to_slot(slot));
         let link = link.as_ref();
+        let received = core.received_from(&view.name);
         PeerStatus {
             version: told.version,
             load: told.load,
             round_trip: link.map(|link| link.connection.rtt()),
             sent_bytes: link.map_or(0, |link| link.connection.stats().udp_tx.bytes),
+            forwarded: link.map_or(0, |link| link.frames.load(Relaxed)),
+            received: received.frames,
+            received_bytes: received.bytes,
             forwarded_bytes: link.map_or(0, |link| link.bytes.load(Relaxed)),
             forwarded_pieces: link.map_or(0, |link| link.pieces.load(Relaxed)),
             waiting_bytes: link.map_or(0, |link| link.lane.bytes()),

@@ -71,6 +71,7 @@ fn act(core: &Arc<Core>, action: Action) {
         Action::PeerDown { name, slot } => {
             tracing::info!(peer = %name, "a peer is down");
             core.set_slot(slot, None);
+            core.forget_received(&name);
             application.changed(Change::Down(name));
         }
         Action::PeerState { slot, lifecycle } => {

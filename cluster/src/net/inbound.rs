@@ -180,9 +180,7 @@ async fn read_forwards(core: &Core, peer: &Peer, mut stream: RecvStream) -> io::
         if frames.is_empty() {
             continue;
         }
-        core.figures
-            .received
-            .fetch_add(frames.len() as u64, Relaxed);
+        core.count_received(&peer.name, &frames);
         // Not read further until these are done: what the shards cannot take, the peer holds.
         core.application.deliver(peer, frames).await;
     }

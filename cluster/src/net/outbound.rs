@@ -46,6 +46,8 @@ pub(crate) struct Outbound {
     carried: Arc<Semaphore>,
     /// Notified when the core has a control frame for the peer.
     pub(crate) wake: Notify,
+    /// Forwards that were given to it.
+    pub(crate) frames: AtomicU64,
     /// Pieces of forwards written.
     pub(crate) pieces: AtomicU64,
     /// Bytes of forwards written.
@@ -83,6 +85,7 @@ impl Outbound {
             gossip,
             carried: Arc::new(Semaphore::new(MAX_CARRIED)),
             wake: Notify::new(),
+            frames: AtomicU64::new(0),
             pieces: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
         };

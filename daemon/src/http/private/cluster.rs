@@ -178,8 +178,11 @@ fn of_peer(peer: &PeerStatus, status: &Status) -> Value {
         "behind": status.seq.saturating_sub(peer.acknowledged),
         "roundTripMs": peer.round_trip.map(|time| time.as_secs_f64() * 1000.0),
         "sentBytes": peer.sent_bytes,
+        "forwarded": peer.forwarded,
         "forwardedBytes": peer.forwarded_bytes,
         "forwardedWrites": peer.forwarded_pieces,
+        "received": peer.received,
+        "receivedBytes": peer.received_bytes,
         "waitingBytes": peer.waiting_bytes,
     })
 }
