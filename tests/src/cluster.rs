@@ -133,12 +133,6 @@ impl RunningCluster {
         self.nodes.push((name, node));
     }
 
-    /// Takes a node out of the cluster's list; what becomes of it is up to the test.
-    pub fn remove(&mut self, name: &str) -> RunningNode {
-        let place = self.nodes.iter().position(|(it, _)| *it == name);
-        self.nodes.remove(place.expect("it is one of them")).1
-    }
-
     /// The text of the key that all had at the start.
     pub fn key(&self) -> &str {
         &self.key

