@@ -71,9 +71,15 @@ async fn a_second_holder_of_a_name_is_refused_and_both_say_so() {
             .await;
         assert_eq!(bob.expect("n").await.args[0], n);
     }
-    // Once it is gone, the name is free.
+}
+
+#[tokio::test]
+#[ignore = "half a minute; tests/run --long runs it"]
+async fn a_name_is_free_once_its_holder_is_gone() {
+    let mut cluster = Cluster::of(["a", "b"]).start().await;
+    let mut second = cluster.newcomer("b").launch();
+    says(&second, "turned away").await;
     cluster["b"].kill9();
-    let mut second = second;
     second.wait_until_listening().await;
     let mut ben = second.reader("ben", "x").await;
     cluster["a"]
