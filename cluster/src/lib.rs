@@ -31,6 +31,8 @@ mod net;
 pub mod proto;
 #[cfg(test)]
 mod sim;
+#[cfg(test)]
+mod sim_slots;
 mod status;
 
 use std::{future::Future, io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};

@@ -59,6 +59,7 @@ mod members;
 mod node;
 mod room;
 mod rules;
+pub mod slots;
 mod wire;
 
 pub use action::{Action, LinkId};

@@ -1,0 +1,419 @@
+//! PURE: recoverable rooms across nodes.
+//!
+//! Who owns a slot, what an append promises, how listeners are fed, how a client is recovered. The
+//! rules are those of `docs/` (recovery); no clock, no randomness, no I/O: the edge says what
+//! happened, then does the [`Action`]s, in order. What must last comes as [`Action::Store`] (flushed)
+//! or [`Action::Sync`] (written through), and what depends on it is not sent before
+//! [`Slots::persisted`]. A cluster of one is the same code; what a node says to itself never
+//! leaves it.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | `hash` | room → tag → slot; the order of nodes for a slot |
+//! | `ids`, `entry`, `chain` | names of epochs and places; entries; the epochs of a branch |
+//! | `log` | one slot's log: append, adopt, fill, trim, check, read |
+//! | `machine` | one slot on one node; `open` opens it, `sealed` is asked to let it be opened |
+//! | `owner`, `records` | what an owner does: append, commit, answer; records of connections |
+//! | `feed`, `listen` | entries on their way to nodes with listeners |
+//! | `fill` | older entries come in the background |
+//! | `trigger` | when a slot is opened |
+//! | `ask` | requests of this node, until some owner has done them |
+//! | `recover` | from a record and a cursor to what is to be read |
+//! | `message`, `wire` | what nodes say to each other, and as bytes |
+
+mod action;
+mod ask;
+mod chain;
+mod context;
+mod entry;
+mod feed;
+mod fill;
+mod hash;
+mod ids;
+mod listen;
+mod log;
+mod machine;
+mod message;
+mod open;
+mod owner;
+mod records;
+mod rules;
+mod sealed;
+mod trigger;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use action::{Action, Token};
+pub use chain::{Chain, MAX_EPOCHS};
+pub use context::View;
+pub use entry::{Body, Entry, Home, Kept, Pid, Record, Room, SlotNo};
+pub use hash::{rendezvous, slot_of, tag};
+pub use ids::{Eid, NodeId, Now, Position};
+pub use log::{Basis, Invalid, Limits, Stored, Write};
+pub use message::{Answer, Message, Reign, Request, Sealed};
+pub(crate) use rules::{Rule, Rules};
+
+use ask::Asked;
+use context::{Context, Then};
+use listen::Listening;
+use log::Log;
+use machine::Machine;
+
+/// How a node takes part.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// How many slots there are: 256, fewer in tests.
+    pub slots: u16,
+    /// The configured size of the cluster.
+    pub size: u64,
+    /// How long a client can come back, milliseconds.
+    pub window_ms: u64,
+    /// How much of a slot is kept.
+    pub limits: Limits,
+    /// Entries in one message at most.
+    pub fetch_entries: usize,
+}
+
+/// What is stored of one slot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoredSlot {
+    /// See [`Action::Sync`].
+    pub promise: Eid,
+    /// See [`Action::Sync`].
+    pub record: Option<Reign>,
+    /// See [`Action::Store`].
+    pub log: Stored,
+}
+
+/// All slots on one node.
+#[derive(Debug)]
+pub struct Slots {
+    context: Context,
+    boot: u64,
+    machines: Vec<Machine>,
+    /// What this node hears of slots.
+    listening: BTreeMap<SlotNo, Listening>,
+    /// What this node has asked and not been told.
+    asked: BTreeMap<u64, Asked>,
+    /// The epoch that was told to the edge, by slot.
+    epochs: Vec<Option<Eid>>,
+    /// Makes numbers of requests and streams.
+    last_number: u64,
+    beat_ms: u64,
+    /// Slots that were touched since the last actions.
+    touched: BTreeSet<SlotNo>,
+}
+
+/// How often owners say how much they have fed.
+const BEAT_MS: u64 = 1000;
+
+impl Slots {
+    /// Starts from what is stored; `boot` is above that of every earlier start. `unclean` says that
+    /// the newest part may be missing: another boot of the machine without a clean stop, or a
+    /// restored backup.
+    pub fn new(
+        (id, boot): (NodeId, u64),
+        settings: Settings,
+        stored: Vec<StoredSlot>,
+        unclean: bool,
+        seed: u64,
+    ) -> Self {
+        Self::with_rules((id, boot), settings, stored, unclean, seed, Rules::default())
+    }
+
+    pub(crate) fn with_rules(
+        (id, boot): (NodeId, u64),
+        settings: Settings,
+        stored: Vec<StoredSlot>,
+        unclean: bool,
+        seed: u64,
+        rules: Rules,
+    ) -> Self {
+        let mut context = Context::new(id, settings, rules, seed);
+        let mut stored = stored.into_iter();
+        let unclean = unclean && rules.keep(Rule::MarkSuspect);
+        let machine = |slot: u16| {
+            let stored = stored.next().unwrap_or_default();
+            let machine = Machine::load(slot as SlotNo, stored, unclean);
+            if unclean && machine.suspect {
+                context.store(machine.slot, vec![Write::Suspect(true)], None);
+            }
+            machine
+        };
+        let machines: Vec<Machine> = (0..settings.slots).map(machine).collect();
+        Self {
+            context,
+            boot,
+            epochs: vec![None; machines.len()],
+            machines,
+            listening: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            last_number: 0,
+            beat_ms: 0,
+            touched: BTreeSet::new(),
+        }
+    }
+
+    /// The roster as it was stored.
+    pub fn load_roster(&mut self, roster: BTreeSet<NodeId>, forgotten: BTreeSet<NodeId>) {
+        (self.context.roster, self.context.forgotten) = (roster, forgotten);
+    }
+
+    /// Who is there, as gossip has it. Whoever is ready joins the roster.
+    pub fn view(&mut self, view: View, now: Now) {
+        self.context.now = now;
+        let ready = view.ready.iter().copied();
+        let ready = ready.filter(|node| !self.context.forgotten.contains(node));
+        let before = self.context.roster.len();
+        self.context.roster.extend(ready.collect::<Vec<_>>());
+        if self.context.roster.len() != before {
+            self.store_roster();
+        }
+        self.context.view = view;
+    }
+
+    /// A node left for good, or an operator says that it will not come back: it is not counted any
+    /// more, and never heard again. Gossiped by the edge to all.
+    pub fn forget(&mut self, node: NodeId) {
+        let context = &mut self.context;
+        if context.forgotten.insert(node) {
+            context.roster.remove(&node);
+            self.store_roster();
+        }
+    }
+
+    /// The configured size changed.
+    pub fn resize(&mut self, size: u64) {
+        self.context.settings.size = size;
+    }
+
+    fn store_roster(&mut self) {
+        self.context.actions.push(Action::Roster {
+            roster: self.context.roster.clone(),
+            forgotten: self.context.forgotten.clone(),
+        });
+    }
+
+    /// A node says by gossip that it owns a slot, or that it does not.
+    pub fn claimed(&mut self, node: NodeId, slot: SlotNo, eid: Option<Eid>) {
+        let Some(machine) = self.machines.get_mut(usize::from(slot)) else {
+            return;
+        };
+        match eid {
+            Some(eid) => {
+                machine.see(eid);
+                machine.claims.insert(node, eid);
+            }
+            None => drop(machine.claims.remove(&node)),
+        }
+    }
+
+    /// A message arrived.
+    pub fn message(&mut self, from: NodeId, slot: SlotNo, message: Message, now: Now) {
+        self.context.now = now;
+        if !self.context.forgotten.contains(&from) {
+            self.handle(from, slot, message);
+        }
+    }
+
+    /// What a token stands for is on the disk.
+    pub fn persisted(&mut self, token: Token, now: Now) {
+        self.context.now = now;
+        match self.context.take(token) {
+            Some(Then::Send(to, slot, message)) => self.context.send(to, slot, *message),
+            Some(Then::Flushed(slot, eid, seq)) => {
+                self.touched.insert(slot);
+                self.machines[usize::from(slot)].on_flushed(eid, seq, &mut self.context);
+            }
+            Some(Then::Adopted(slot, eid)) => {
+                self.machines[usize::from(slot)].on_adopted(eid, &mut self.context);
+            }
+            None => {}
+        }
+    }
+
+    /// Time passes; called at the latest every 100 ms.
+    pub fn tick(&mut self, now: Now) {
+        self.context.now = now;
+        for machine in &mut self.machines {
+            machine.tick(&mut self.context);
+            self.touched.insert(machine.slot);
+            let owner = machine.owner(&self.context).map(|(eid, _)| eid);
+            let told = &mut self.epochs[usize::from(machine.slot)];
+            if owner > *told {
+                *told = owner;
+                let (slot, eid) = (machine.slot, owner.unwrap_or_default());
+                self.context.actions.push(Action::Epoch { slot, eid });
+            }
+        }
+        self.settle();
+        let first = self.fresh();
+        self.last_number += self.listening.len() as u64;
+        for (stream, (slot, listening)) in (first..).zip(&mut self.listening) {
+            let machine = &self.machines[usize::from(*slot)];
+            listening.tick(machine, stream, &mut self.context);
+        }
+        self.ask_again();
+        self.beat();
+    }
+
+    /// What is to be done.
+    pub fn actions(&mut self) -> Vec<Action> {
+        self.settle();
+        std::mem::take(&mut self.context.actions)
+    }
+
+    /// Says to itself what there is to say, and hands on what was appended.
+    fn settle(&mut self) {
+        loop {
+            while let Some((slot, message)) = self.context.local.pop_front() {
+                self.handle(self.context.id, slot, message);
+            }
+            for slot in std::mem::take(&mut self.touched) {
+                self.machines[usize::from(slot)].pump(&mut self.context);
+            }
+            if self.context.local.is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn handle(&mut self, from: NodeId, slot: SlotNo, message: Message) {
+        let Some(machine) = self.machines.get_mut(usize::from(slot)) else {
+            return;
+        };
+        self.touched.insert(slot);
+        let context = &mut self.context;
+        match message {
+            Message::Seal { eid } => machine.on_seal(from, eid, context),
+            Message::Sealed { eid, sealed } => machine.on_sealed(from, eid, sealed, context),
+            Message::Refused { eid, promise } => machine.on_refused(eid, promise, context),
+            Message::Fetch { eid, chain, end } => machine.on_fetch(from, eid, &chain, end, context),
+            Message::Fetched { eid, basis } => machine.on_fetched(from, eid, basis, context),
+            Message::Follow {
+                eid,
+                basis,
+                sources,
+            } => machine.on_follow(from, eid, basis, sources, context),
+            Message::Followed { eid } => machine.on_followed(from, eid, context),
+            Message::Install { reign } => machine.on_install(from, reign, context),
+            Message::Installed { eid } => machine.on_installed(from, eid, context),
+            Message::Copy { eid, prev, entries } => {
+                machine.on_copy(from, eid, prev, entries, context);
+            }
+            Message::Copied { eid, seq } => machine.on_copied(from, eid, seq, context),
+            Message::CopyRefused { eid, promise } => machine.on_copy_refused(eid, promise, context),
+            Message::Fill { chain, end, below } => {
+                machine.on_fill(from, &chain, end, below, context);
+            }
+            filled @ Message::Filled { .. } => machine.on_filled(from, filled, context),
+            Message::Ask { rid, request } => machine.on_ask(from, rid, request, context),
+            Message::Told { rid, answer } => self.told(rid, answer),
+            Message::Feed {
+                stream,
+                rooms,
+                after,
+            } => machine.on_feed(from, stream, rooms, after, context),
+            Message::FeedChange {
+                stream,
+                nth,
+                room,
+                wanted,
+            } => machine.on_feed_change(from, (stream, nth), room, wanted, context),
+            Message::FeedEnd { stream } => machine.on_feed_end(from, stream),
+            fed @ Message::Fed { .. } => self.fed(from, slot, fed),
+            Message::Feeding { streams } => self.feeding(from, streams),
+            Message::Evict { pid, home } => context.actions.push(Action::Evicted { pid, home }),
+        }
+    }
+}
+
+impl Machine {
+    fn load(slot: SlotNo, stored: StoredSlot, unclean: bool) -> Self {
+        let is_used = stored.promise != Eid::default() || stored.log != Stored::default();
+        let suspect = stored.log.suspect || (unclean && is_used);
+        let log = Log::load(stored.log);
+        let epochs = log.chain.0.iter().map(|(eid, _)| eid.counter);
+        Self {
+            slot,
+            seen: epochs.max().unwrap_or(0).max(stored.promise.counter),
+            promise: stored.promise,
+            record: stored.record,
+            log,
+            suspect,
+            ..Self::default()
+        }
+    }
+}
+
+/// What the simulation looks at.
+#[cfg(test)]
+pub(crate) mod peek {
+    use super::machine::Role;
+    use super::{Chain, Eid, NodeId, Reign, SlotNo, Slots, Stored, Write};
+
+    /// A slot on a node, from inside.
+    #[derive(Clone, Debug)]
+    pub(crate) struct Peek {
+        pub(crate) promise: Eid,
+        pub(crate) record: Option<Reign>,
+        pub(crate) chain: Chain,
+        pub(crate) from: u64,
+        pub(crate) end: u64,
+        pub(crate) suspect: bool,
+        pub(crate) open: Option<(Eid, bool, u64)>,
+        pub(crate) copies: Vec<NodeId>,
+        pub(crate) following: Option<Eid>,
+        pub(crate) filling: bool,
+    }
+
+    impl Slots {
+        pub(crate) fn peek(&self, slot: SlotNo) -> Peek {
+            let machine = &self.machines[usize::from(slot)];
+            let mut peek = Peek {
+                promise: machine.promise,
+                record: machine.record.clone(),
+                chain: machine.log.chain.clone(),
+                from: machine.log.from,
+                end: machine.log.end,
+                suspect: machine.suspect,
+                open: None,
+                copies: Vec::new(),
+                following: None,
+                filling: machine.fill.is_some(),
+            };
+            match &machine.role {
+                Role::Open(owned) => {
+                    peek.open = Some((owned.eid, owned.kept, owned.commit));
+                    peek.copies.clone_from(&owned.copies);
+                }
+                Role::Following(eid) => peek.following = Some(*eid),
+                _ => {}
+            }
+            peek
+        }
+
+        /// All rooms' entries that can be read, up to a number.
+        pub(crate) fn readable(&self, slot: SlotNo) -> Vec<u64> {
+            let log = &self.machines[usize::from(slot)].log;
+            let entries = log.entries.iter().filter(|(seq, _)| **seq > log.from);
+            entries.map(|(seq, _)| *seq).collect()
+        }
+
+        pub(crate) fn trimmed(&self, slot: SlotNo, room: &super::Room) -> u64 {
+            let log = &self.machines[usize::from(slot)].log;
+            log.trimmed.get(room).copied().unwrap_or(0)
+        }
+
+        pub(crate) fn homes(&self, slot: SlotNo) -> Vec<(super::Pid, super::Record)> {
+            let log = &self.machines[usize::from(slot)].log;
+            let records = log.records.iter();
+            records.map(|(pid, kept)| (pid.clone(), kept.record.clone())).collect()
+        }
+    }
+
+    /// So that stores can be modelled.
+    pub(crate) fn apply(stored: &mut Stored, writes: &[Write]) {
+        writes.iter().for_each(|write| stored.apply(write));
+    }
+}

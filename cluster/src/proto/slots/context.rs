@@ -1,0 +1,130 @@
+//! What the machines of all slots share: who is there, what is to be done, what waits for the disk.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::rules::Rules;
+use super::{Action, Eid, Message, NodeId, Now, Settings, SlotNo, Token, Write};
+use crate::proto::room::finish;
+
+/// What a node takes the cluster for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct View {
+    /// Nodes that are seen alive, whatever they do.
+    pub alive: BTreeSet<NodeId>,
+    /// Those of them that are ready to hold slots; this node too if it is.
+    pub ready: BTreeSet<NodeId>,
+    /// Which start of each node is alive, this node too.
+    pub boots: BTreeMap<NodeId, u64>,
+}
+
+/// What happens when something is on the disk.
+#[derive(Clone, Debug)]
+pub(super) enum Then {
+    /// A message may go.
+    Send(NodeId, SlotNo, Box<Message>),
+    /// The owner has stored its log up to here.
+    Flushed(SlotNo, Eid, u64),
+    /// The opener has stored its basis.
+    Adopted(SlotNo, Eid),
+}
+
+#[derive(Debug)]
+pub(super) struct Context {
+    pub(super) id: NodeId,
+    pub(super) settings: Settings,
+    pub(super) rules: Rules,
+    pub(super) now: Now,
+    pub(super) view: View,
+    /// Ids that were ever ready, less those that left or were forgotten.
+    pub(super) roster: BTreeSet<NodeId>,
+    /// Ids that must never be heard again.
+    pub(super) forgotten: BTreeSet<NodeId>,
+    pub(super) actions: Vec<Action>,
+    /// What this node says to itself.
+    pub(super) local: VecDeque<(SlotNo, Message)>,
+    waiting: BTreeMap<Token, Then>,
+    last_token: u64,
+    random: u64,
+}
+
+impl Context {
+    pub(super) fn new(id: NodeId, settings: Settings, rules: Rules, seed: u64) -> Self {
+        Self {
+            id,
+            settings,
+            rules,
+            now: Now::default(),
+            view: View::default(),
+            roster: BTreeSet::new(),
+            forgotten: BTreeSet::new(),
+            actions: Vec::new(),
+            local: VecDeque::new(),
+            waiting: BTreeMap::new(),
+            last_token: 0,
+            random: seed,
+        }
+    }
+
+    /// How many nodes the cluster has: `n`.
+    pub(super) fn size(&self) -> u64 {
+        self.settings.size.max(self.roster.len() as u64)
+    }
+
+    pub(super) fn send(&mut self, to: NodeId, slot: SlotNo, message: Message) {
+        if to == self.id {
+            self.local.push_back((slot, message));
+        } else {
+            self.actions.push(Action::Send { to, slot, message });
+        }
+    }
+
+    /// Sends when what has been written is on the disk.
+    pub(super) fn send_stored(&mut self, to: NodeId, slot: SlotNo, message: Message) -> Then {
+        Then::Send(to, slot, Box::new(message))
+    }
+
+    /// Stores changes of a log; `then` happens once they, and all before them, are flushed.
+    pub(super) fn store(&mut self, slot: SlotNo, writes: Vec<Write>, then: Option<Then>) {
+        let token = then.map(|then| self.wait(then));
+        if token.is_some() || !writes.is_empty() {
+            self.actions.push(Action::Store {
+                slot,
+                writes,
+                token,
+            });
+        }
+    }
+
+    pub(super) fn wait(&mut self, then: Then) -> Token {
+        self.last_token += 1;
+        let token = Token(self.last_token);
+        self.waiting.insert(token, then);
+        token
+    }
+
+    pub(super) fn take(&mut self, token: Token) -> Option<Then> {
+        self.waiting.remove(&token)
+    }
+
+    /// SplitMix64 (Steele, Lea, Flood 2014).
+    pub(super) fn random(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        finish(self.random)
+    }
+
+    /// Whether a node is there and one of the cluster.
+    pub(super) fn is_alive(&self, node: NodeId) -> bool {
+        node == self.id || (self.view.alive.contains(&node) && !self.forgotten.contains(&node))
+    }
+
+    /// Whether a start of a node is there.
+    pub(super) fn is_home_alive(&self, node: NodeId, boot: u64) -> bool {
+        self.is_alive(node) && self.view.boots.get(&node) == Some(&boot)
+    }
+
+    /// Ready nodes in the order in which they are to hold a slot.
+    pub(super) fn order(&self, slot: SlotNo) -> Vec<NodeId> {
+        let ready = self.view.ready.iter().copied();
+        super::rendezvous(slot, ready.filter(|node| self.is_alive(*node)))
+    }
+}

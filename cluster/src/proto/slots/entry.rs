@@ -1,0 +1,90 @@
+//! What a slot's log holds, and the records of connections that its entries make up.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::{NodeId, Position};
+
+/// A slot's number.
+pub type SlotNo = u8;
+/// A room's name, with whatever else tells it apart: opaque here.
+pub type Room = Bytes;
+/// The secret name under which a connection's client may come back.
+pub type Pid = Bytes;
+
+/// One entry of a slot's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its place, which nothing else ever has.
+    pub position: Position,
+    /// When the owner took it, unix milliseconds: for trimming by age.
+    pub at_ms: u64,
+    /// What it says.
+    pub body: Body,
+}
+
+impl Entry {
+    /// Whether it only keeps an id known.
+    pub fn is_stub(&self) -> bool {
+        matches!(&self.body, Body::Event { payload: None, .. })
+    }
+}
+
+/// What an entry says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// An event of a room.
+    Event {
+        /// The room.
+        room: Room,
+        /// The emit's idempotency key.
+        id: Bytes,
+        /// The event; none once the entry has been trimmed and only keeps its id known.
+        payload: Option<Bytes>,
+    },
+    /// A connection's record is this now, or is gone.
+    Record {
+        /// The connection.
+        pid: Pid,
+        /// Its record.
+        record: Option<Record>,
+    },
+}
+
+/// A connection of some boot of a node; unique.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Home {
+    /// The node.
+    pub node: NodeId,
+    /// Which start of the node.
+    pub boot: u64,
+    /// The connection, in that boot.
+    pub connection: u64,
+}
+
+/// What must be known of a connection to restore it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    /// The connection that holds it now.
+    pub home: Home,
+    /// Rises with each change; a home that has lost it cannot write over its successor.
+    pub version: u64,
+    /// The recoverable rooms that it is in, and up to where each log was when it joined.
+    pub rooms: BTreeMap<Room, (SlotNo, Position)>,
+    /// An offset of an earlier pid, which says nothing about this connection.
+    pub stale: Option<Bytes>,
+    /// Since when no connection holds it, unix milliseconds.
+    pub gone_ms: Option<u64>,
+    /// User, session, other rooms: opaque here.
+    pub data: Bytes,
+}
+
+/// A record and the number of the entry that made it so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// The record.
+    pub record: Record,
+    /// The entry's number.
+    pub seq: u64,
+}

@@ -1,0 +1,205 @@
+//! Being fed: a node's side on which listeners are.
+//!
+//! One stream per slot, numbered; a gap, another owner or silence means a new stream that goes on
+//! at the position. Rooms for which that cannot be proved are cut: their sockets must be closed.
+
+use std::collections::BTreeMap;
+
+use super::context::Context;
+use super::machine::Machine;
+use super::rules::Rule;
+use super::{Action, Body, Eid, Message, NodeId, Position, Room, SlotNo};
+
+/// How long an answer of the owner is waited for.
+const WAIT_MS: u64 = 700;
+
+#[derive(Debug, Default)]
+struct Joined {
+    /// Everything of it after the position comes on the stream.
+    is_ready: bool,
+    /// The present stream was asked for it.
+    is_asked: bool,
+    /// Who waits to be told from where on.
+    waiting: Vec<u64>,
+}
+
+/// What a node hears of one slot.
+#[derive(Debug, Default)]
+pub(super) struct Listening {
+    owner: Option<(Eid, NodeId)>,
+    stream: u64,
+    is_open: bool,
+    asked_ms: u64,
+    /// The next message of the stream, and the next change that is asked for.
+    nth: u64,
+    changes: u64,
+    /// How much the owner said that it had sent.
+    told: u64,
+    position: Option<Position>,
+    rooms: BTreeMap<Room, Joined>,
+}
+
+impl Listening {
+    /// Up to where everything of the joined rooms was delivered.
+    pub(super) fn position(&self) -> Option<Position> {
+        self.position
+    }
+
+    /// Whether a room is fed.
+    pub(super) fn is_ready(&self, room: &Room) -> bool {
+        self.rooms.get(room).is_some_and(|joined| joined.is_ready)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.rooms.is_empty()
+    }
+
+    pub(super) fn join(&mut self, slot: SlotNo, room: &Room, rid: u64, context: &mut Context) {
+        let joined = self.rooms.entry(room.clone()).or_default();
+        if let (true, Some(at)) = (joined.is_ready, self.position) {
+            return context.actions.push(Action::Joined { slot, rid, at });
+        }
+        joined.waiting.push(rid);
+        self.ask_rooms(slot, context);
+    }
+
+    fn ask_rooms(&mut self, slot: SlotNo, context: &mut Context) {
+        let Some((_, owner)) = self.owner.filter(|_| self.is_open) else {
+            return;
+        };
+        for (room, joined) in &mut self.rooms {
+            if !joined.is_asked {
+                joined.is_asked = true;
+                self.asked_ms = context.now.ms;
+                let message = Message::FeedChange {
+                    stream: self.stream,
+                    nth: self.changes,
+                    room: room.clone(),
+                    wanted: true,
+                };
+                self.changes += 1;
+                context.send(owner, slot, message);
+            }
+        }
+    }
+
+    pub(super) fn leave(&mut self, slot: SlotNo, room: &Room, context: &mut Context) {
+        let Some(joined) = self.rooms.remove(room) else {
+            return;
+        };
+        let Some((_, owner)) = self.owner else {
+            return;
+        };
+        if self.rooms.is_empty() {
+            let stream = self.stream;
+            context.send(owner, slot, Message::FeedEnd { stream });
+        } else if self.is_open && joined.is_asked {
+            let message = Message::FeedChange {
+                stream: self.stream,
+                nth: self.changes,
+                room: room.clone(),
+                wanted: false,
+            };
+            self.changes += 1;
+            context.send(owner, slot, message);
+        }
+    }
+
+    /// Goes to another owner, and asks again what was not answered.
+    pub(super) fn tick(&mut self, machine: &Machine, stream: u64, context: &mut Context) {
+        let owner = machine.owner(context);
+        if owner.is_none() {
+            return;
+        }
+        let unready = self.rooms.values().any(|joined| joined.is_asked && !joined.is_ready);
+        let is_late = context.now.ms >= self.asked_ms + WAIT_MS;
+        if self.owner != owner || ((!self.is_open || unready) && is_late) {
+            self.owner = owner;
+            self.reopen(machine.slot, stream, context);
+        }
+    }
+
+    pub(super) fn reopen(&mut self, slot: SlotNo, stream: u64, context: &mut Context) {
+        let Some((_, owner)) = self.owner else {
+            return;
+        };
+        (self.stream, self.is_open, self.asked_ms) = (stream, false, context.now.ms);
+        (self.nth, self.changes, self.told) = (0, 0, 0);
+        let mut rooms = BTreeMap::new();
+        for (room, joined) in &mut self.rooms {
+            joined.is_asked = true;
+            rooms.insert(room.clone(), !joined.is_ready);
+        }
+        let message = Message::Feed {
+            stream,
+            rooms,
+            after: self.position,
+        };
+        context.send(owner, slot, message);
+    }
+
+    /// What an owner says that it has sent. True if the stream is to be opened again.
+    pub(super) fn told(&mut self, from: NodeId, stream: u64, sent: u64) -> Option<bool> {
+        if self.stream != stream || self.owner.map(|it| it.1) != Some(from) {
+            return None;
+        }
+        let is_behind = self.is_open && self.nth < self.told;
+        self.told = sent;
+        Some(is_behind)
+    }
+
+    /// The next of a stream. True if one before it is missing.
+    pub(super) fn fed(&mut self, slot: SlotNo, fed: Message, context: &mut Context) -> bool {
+        let Message::Fed {
+            stream,
+            nth,
+            cut,
+            entries,
+            added,
+            position,
+        } = fed
+        else {
+            return false;
+        };
+        if stream != self.stream || nth < self.nth {
+            return false;
+        }
+        if nth > self.nth && (!self.is_open || context.rules.keep(Rule::FeedInOrder)) {
+            return self.is_open;
+        }
+        self.nth = nth + 1;
+        for room in cut {
+            self.rooms.remove(&room);
+            context.actions.push(Action::Cut { slot, room });
+        }
+        let wanted = |entry: &std::sync::Arc<super::Entry>| match &entry.body {
+            Body::Event { room, .. } => self.is_ready(room),
+            Body::Record { .. } => false,
+        };
+        let entries: Vec<_> = entries.into_iter().filter(wanted).collect();
+        if !entries.is_empty() {
+            context.actions.push(Action::Deliver { slot, entries });
+        }
+        self.position = Some(position);
+        if nth == 0 {
+            self.is_open = true;
+            let asked = self.rooms.iter().filter(|(_, joined)| joined.is_asked);
+            let asked: Vec<Room> = asked.map(|(room, _)| room.clone()).collect();
+            asked.iter().for_each(|room| self.ready(slot, room, position, context));
+            self.ask_rooms(slot, context);
+        }
+        if let Some(room) = added {
+            self.ready(slot, &room, position, context);
+        }
+        false
+    }
+
+    fn ready(&mut self, slot: SlotNo, room: &Room, at: Position, context: &mut Context) {
+        if let Some(joined) = self.rooms.get_mut(room) {
+            joined.is_ready = true;
+            for rid in std::mem::take(&mut joined.waiting) {
+                context.actions.push(Action::Joined { slot, rid, at });
+            }
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Taking over the log of another node, and filling up what is missing.
+
+use std::sync::Arc;
+
+use super::super::{Chain, Entry, Kept, Pid, Room};
+use super::trim::stub;
+use super::{Log, Write};
+
+/// What an epoch starts from: everything of a log but, perhaps, its older entries.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Basis {
+    /// Its epochs.
+    pub chain: Chain,
+    /// Where it ends.
+    pub end: u64,
+    /// `entries` are complete above this number, but for what `marks` say.
+    pub low: u64,
+    /// The newest entries, rising.
+    pub entries: Vec<Arc<Entry>>,
+    /// The older ones without what only a reader needs: their ids must be known at once.
+    pub stubs: Vec<Arc<Entry>>,
+    /// Up to where rooms are trimmed.
+    pub marks: Vec<(Room, u64)>,
+    /// All records of connections.
+    pub records: Vec<(Pid, Kept)>,
+}
+
+impl Log {
+    /// What a node with this chain and end lacks of the log, with at most so many of the newest
+    /// entries.
+    pub(in super::super) fn basis(&self, chain: &Chain, end: u64, most: usize) -> Basis {
+        let common = self.chain.common(self.end, chain, end).unwrap_or(0);
+        let (low, entries) = self.newest(common.max(self.from), self.end, most);
+        let stubs = self.range(common, low).map(|entry| Arc::new(stub(entry)));
+        Basis {
+            stubs: stubs.collect(),
+            chain: self.chain.clone(),
+            end: self.end,
+            low,
+            entries,
+            marks: self.marks(),
+            records: self.records.clone().into_iter().collect(),
+        }
+    }
+
+    /// The newest entries of `(above, upto]`, and the number above which they are all.
+    pub(in super::super) fn newest(
+        &self,
+        above: u64,
+        upto: u64,
+        most: usize,
+    ) -> (u64, Vec<Arc<Entry>>) {
+        let mut entries: Vec<_> = self.range(above, upto).cloned().collect();
+        let mut low = above;
+        let excess = entries.len().saturating_sub(most);
+        if let Some(last) = entries.drain(..excess).next_back() {
+            low = last.position.seq;
+        }
+        (low, entries)
+    }
+
+    pub(in super::super) fn marks(&self) -> Vec<(Room, u64)> {
+        self.trimmed.clone().into_iter().collect()
+    }
+
+    /// Becomes the log that a basis tells of; keeps what is the same in both.
+    pub(in super::super) fn adopt(&mut self, basis: Basis, writes: &mut Vec<Write>, drop: bool) {
+        let common = self.chain.common(self.end, &basis.chain, basis.end);
+        let same = common.unwrap_or(0);
+        if drop {
+            self.truncate(same, writes);
+        }
+        let own = clip((self.from, self.end.min(same)), same);
+        let island = self.island.and_then(|it| clip(it, same));
+        (self.from, self.island) = match own {
+            // All of it is here already.
+            Some(own) if same >= basis.end => (own.0, island),
+            Some(own) if basis.low <= same => (own.0, island),
+            Some(own) => (basis.low, Some(own)),
+            None if same >= basis.end => (self.from.min(basis.end), island),
+            None => (basis.low, island),
+        };
+        self.end = basis.end;
+        writes.push(Write::End(self.end));
+        self.chain = basis.chain;
+        writes.push(Write::Chain(self.chain.clone()));
+        for entry in basis.stubs.into_iter().chain(basis.entries) {
+            if entry.position.seq > same {
+                writes.push(Write::Put(Arc::clone(&entry)));
+                self.index(entry);
+            }
+        }
+        self.raise_marks(basis.marks, writes);
+        self.records = basis.records.into_iter().collect();
+        writes.push(Write::ClearRecords);
+        let records = self.records.iter();
+        writes.extend(records.map(|(pid, kept)| Write::Record(pid.clone(), Some(kept.clone()))));
+        self.close_island();
+        writes.push(Write::From(self.from));
+    }
+
+    /// Nothing that was given out is known any more: the log goes on above every number used.
+    pub(in super::super) fn cut(&mut self, end: u64, writes: &mut Vec<Write>) {
+        self.truncate(0, writes);
+        self.island = None;
+        let rooms = std::mem::take(&mut self.trimmed).into_keys();
+        writes.extend(rooms.map(|room| Write::Mark(room, 0)));
+        self.records.clear();
+        (self.chain, self.from, self.end) = (Chain::default(), end, end);
+        writes.extend([
+            Write::ClearRecords,
+            Write::From(end),
+            Write::End(end),
+            Write::Chain(Chain::default()),
+        ]);
+    }
+
+    /// From where on everything is here up to a number.
+    pub(in super::super) fn stretch(&self, upto: u64) -> Option<u64> {
+        let island = self.island.filter(|(_, high)| *high >= upto);
+        let stretch = [Some((self.from, self.end)), island];
+        let mut stretch = stretch.into_iter().flatten();
+        stretch.find(|(low, _)| *low < upto).map(|(low, _)| low)
+    }
+
+    /// Takes older entries, which are complete in `(low, below]`.
+    pub(in super::super) fn fill(
+        &mut self,
+        (low, below): (u64, u64),
+        entries: Vec<Arc<Entry>>,
+        marks: Vec<(Room, u64)>,
+        writes: &mut Vec<Write>,
+    ) -> bool {
+        if below < self.from || low >= self.from {
+            return false;
+        }
+        for entry in entries {
+            let seq = entry.position.seq;
+            let is_whole = self.entries.get(&seq).is_some_and(|own| !own.is_stub());
+            if low < seq && seq <= self.from && !is_whole {
+                writes.push(Write::Put(Arc::clone(&entry)));
+                self.index(entry);
+            }
+        }
+        self.raise_marks(marks, writes);
+        self.from = low;
+        self.close_island();
+        writes.push(Write::From(self.from));
+        true
+    }
+
+    fn close_island(&mut self) {
+        if let Some((low, high)) = self.island
+            && high >= self.from
+        {
+            self.from = self.from.min(low);
+            self.island = None;
+        }
+    }
+
+    fn raise_marks(&mut self, marks: Vec<(Room, u64)>, writes: &mut Vec<Write>) {
+        for (room, mark) in marks {
+            self.trim_room(&room, mark.min(self.end), writes);
+        }
+    }
+
+    fn truncate(&mut self, end: u64, writes: &mut Vec<Write>) {
+        let above = self.entries.range(end + 1..).map(|(seq, _)| *seq);
+        for seq in above.collect::<Vec<_>>() {
+            self.unindex(seq);
+        }
+        let marks: Vec<_> = self.trimmed.iter().map(|(room, mark)| (room.clone(), *mark)).collect();
+        for (room, mark) in marks {
+            if mark > end {
+                writes.push(Write::Mark(room.clone(), end));
+                self.trimmed.insert(room, end);
+            }
+        }
+        self.trimmed.retain(|_, mark| *mark > 0);
+        writes.push(Write::Truncate(end));
+        self.end = end;
+    }
+}
+
+/// What of a stretch is not above a number.
+fn clip((low, high): (u64, u64), most: u64) -> Option<(u64, u64)> {
+    (low < high.min(most)).then_some((low, high.min(most)))
+}

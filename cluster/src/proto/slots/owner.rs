@@ -1,0 +1,359 @@
+//! A slot's owner: puts appends in order, has them copied, commits, answers, feeds.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::context::{Context, Then};
+use super::feed::Feeder;
+use super::log::Invalid;
+use super::machine::{Machine, Role};
+use super::rules::Rule;
+use super::{
+    Answer, Body, Eid, Home, Message, NodeId, Pid, Position, Record, Request, Room, SlotNo, Write,
+};
+
+/// How long the follower may take until another epoch is opened without it.
+const LATE_MS: u64 = 1000;
+/// How often entries that are not acknowledged are sent again.
+const AGAIN_MS: u64 = 250;
+
+/// What is to be answered once an entry is committed.
+#[derive(Debug)]
+struct Waiting {
+    to: NodeId,
+    rid: u64,
+    taken: Option<Record>,
+    /// The home that loses the record.
+    evict: Option<(Pid, Home)>,
+}
+
+/// An epoch that this node owns.
+#[derive(Debug)]
+pub(super) struct Ownership {
+    pub(super) eid: Eid,
+    pub(super) copies: Vec<NodeId>,
+    pub(super) kept: bool,
+    /// Up to here the log can be read.
+    pub(super) commit: u64,
+    /// Up to here it is stored by the owner, and by the follower.
+    flushed: u64,
+    copied: u64,
+    /// Up to here it has been given to the disk and sent to the follower.
+    sent: u64,
+    /// When the follower last made progress or had nothing to do.
+    copied_ms: u64,
+    sent_ms: u64,
+    waiting: BTreeMap<u64, Vec<Waiting>>,
+    pub(super) feeder: Feeder,
+    /// Since when homes are seen to be gone.
+    pub(super) gone: BTreeMap<(NodeId, u64), u64>,
+    pub(super) swept_ms: u64,
+}
+
+impl Ownership {
+    pub(super) fn new(
+        eid: Eid,
+        copies: Vec<NodeId>,
+        kept: bool,
+        end: u64,
+        context: &Context,
+    ) -> Self {
+        Self {
+            eid,
+            copies,
+            kept,
+            commit: end,
+            flushed: end,
+            copied: end,
+            sent: end,
+            copied_ms: context.now.ms,
+            sent_ms: context.now.ms,
+            waiting: BTreeMap::new(),
+            feeder: Feeder::default(),
+            gone: BTreeMap::new(),
+            swept_ms: context.now.ms,
+        }
+    }
+
+    pub(super) fn follower(&self) -> Option<NodeId> {
+        self.copies.get(1).copied()
+    }
+
+    /// Whether the follower has had something to do for too long.
+    pub(super) fn is_late(&self, now_ms: u64) -> bool {
+        self.copies.len() > 1 && self.copied < self.sent && now_ms >= self.copied_ms + LATE_MS
+    }
+
+    /// Tells all that wait that the outcome is unknown.
+    pub(super) fn turn_away(self, slot: SlotNo, context: &mut Context) {
+        for waiting in self.waiting.into_values().flatten() {
+            let (rid, answer) = (waiting.rid, Answer::NotOwner);
+            context.send(waiting.to, slot, Message::Told { rid, answer });
+        }
+    }
+}
+
+impl Machine {
+    pub(super) fn on_ask(
+        &mut self,
+        from: NodeId,
+        rid: u64,
+        request: Request,
+        context: &mut Context,
+    ) {
+        if !matches!(self.role, Role::Open(_)) {
+            let answer = Answer::NotOwner;
+            return context.send(from, self.slot, Message::Told { rid, answer });
+        }
+        match request {
+            Request::Emit { room, id, payload } => {
+                self.emit((from, rid), (room, id, payload), context);
+            }
+            Request::Read { rooms, upto } => {
+                let answer = self.read(&rooms, upto, context);
+                context.send(from, self.slot, Message::Told { rid, answer });
+            }
+            other => {
+                if let Some(answer) = self.change_record((from, rid), other, context) {
+                    context.send(from, self.slot, Message::Told { rid, answer });
+                }
+            }
+        }
+    }
+
+    fn emit(
+        &mut self,
+        (from, rid): (NodeId, u64),
+        (room, id, payload): (Room, Bytes, Bytes),
+        context: &mut Context,
+    ) {
+        let known_ms = context.settings.limits.known_ms;
+        let own = self.open_eid();
+        let known = self.log.known(&room, &id).filter(|entry| {
+            context.now.wall_ms.saturating_sub(entry.at_ms) <= known_ms
+                && (context.rules.keep(Rule::KnownIds) || Some(entry.position.eid) == own)
+        });
+        let known = known.map(|entry| entry.position.seq);
+        let seq = known.unwrap_or_else(|| {
+            let payload = Some(payload);
+            self.append(Body::Event { room, id, payload }, context)
+        });
+        self.answer_at(seq, (from, rid), None, None, context);
+    }
+
+    /// Adds an entry; it goes to the disk and to the follower with what else is added this turn.
+    pub(super) fn append(&mut self, body: Body, context: &Context) -> u64 {
+        let eid = self.open_eid().unwrap_or_default();
+        self.log.append(eid, context.now.wall_ms, body).position.seq
+    }
+
+    /// Answers once the entry is committed.
+    pub(super) fn answer_at(
+        &mut self,
+        seq: u64,
+        (to, rid): (NodeId, u64),
+        taken: Option<Record>,
+        evict: Option<(Pid, Home)>,
+        context: &mut Context,
+    ) {
+        let waiting = Waiting {
+            to,
+            rid,
+            taken,
+            evict,
+        };
+        if let Role::Open(owned) = &mut self.role {
+            owned.waiting.entry(seq).or_default().push(waiting);
+        }
+        self.answer_committed(context);
+    }
+
+    /// Gives new entries to the disk and to the follower.
+    pub(super) fn pump(&mut self, context: &mut Context) {
+        let Role::Open(owned) = &self.role else {
+            return;
+        };
+        let (eid, sent, end) = (owned.eid, owned.sent, self.log.end);
+        if sent == end {
+            return;
+        }
+        let mut writes = Vec::new();
+        for entry in self.log.range(sent, end) {
+            self.put_record(entry, &mut writes);
+            writes.push(Write::Put(entry.clone()));
+        }
+        context.store(self.slot, writes, Some(Then::Flushed(self.slot, eid, end)));
+        if let Role::Open(owned) = &mut self.role {
+            if owned.copied == owned.sent {
+                owned.copied_ms = context.now.ms;
+            }
+            owned.sent = end;
+        }
+        self.copy(sent, context);
+    }
+
+    /// Sends the follower what comes after a number.
+    fn copy(&mut self, prev: u64, context: &mut Context) {
+        let Role::Open(owned) = &mut self.role else {
+            return;
+        };
+        let Some(follower) = owned.follower() else {
+            return;
+        };
+        owned.sent_ms = context.now.ms;
+        let (eid, entries) = (owned.eid, self.log.range(prev, owned.sent));
+        let entries = entries.cloned().collect();
+        context.send(follower, self.slot, Message::Copy { eid, prev, entries });
+    }
+
+    /// Sends again what the follower has not acknowledged.
+    pub(super) fn copy_again(&mut self, context: &mut Context) {
+        if let Role::Open(owned) = &self.role
+            && owned.copied < owned.sent
+            && context.now.ms >= owned.sent_ms + AGAIN_MS
+        {
+            self.copy(owned.copied, context);
+        }
+    }
+
+    pub(super) fn on_flushed(&mut self, eid: Eid, seq: u64, context: &mut Context) {
+        if let Role::Open(owned) = &mut self.role
+            && owned.eid == eid
+        {
+            owned.flushed = owned.flushed.max(seq);
+            self.commit(context);
+        }
+    }
+
+    pub(super) fn on_copied(&mut self, from: NodeId, eid: Eid, seq: u64, context: &mut Context) {
+        if let Role::Open(owned) = &mut self.role
+            && owned.eid == eid
+            && owned.follower() == Some(from)
+            && owned.copied < seq
+        {
+            owned.copied = seq;
+            owned.copied_ms = context.now.ms;
+            self.commit(context);
+        }
+    }
+
+    pub(super) fn on_copy_refused(&mut self, eid: Eid, promise: Eid, context: &mut Context) {
+        self.see(promise);
+        if self.open_eid() == Some(eid) {
+            self.close(context);
+        }
+    }
+
+    fn commit(&mut self, context: &mut Context) {
+        let Role::Open(owned) = &mut self.role else {
+            return;
+        };
+        let mut upto = owned.flushed;
+        if owned.copies.len() > 1 && context.rules.keep(Rule::AwaitFollower) {
+            upto = upto.min(owned.copied);
+        }
+        if upto > owned.commit {
+            let before = std::mem::replace(&mut owned.commit, upto);
+            context.actions.push(super::Action::Committed {
+                slot: self.slot,
+                position: Position {
+                    eid: owned.eid,
+                    seq: upto,
+                },
+                kept: owned.kept,
+            });
+            self.answer_committed(context);
+            self.feed(before, context);
+        }
+    }
+
+    fn answer_committed(&mut self, context: &mut Context) {
+        let Role::Open(owned) = &mut self.role else {
+            return;
+        };
+        let later = owned.waiting.split_off(&(owned.commit + 1));
+        let (copies, kept, eid) = (owned.copies.len() as u8, owned.kept, owned.eid);
+        for (seq, waiting) in std::mem::replace(&mut owned.waiting, later) {
+            let eid = self.log.chain.epoch_of(seq).unwrap_or(eid);
+            let position = Position { eid, seq };
+            for Waiting {
+                to,
+                rid,
+                taken,
+                evict,
+            } in waiting
+            {
+                let answer = match taken {
+                    Some(record) => Answer::Taken { record, position },
+                    None => Answer::Done {
+                        position,
+                        copies,
+                        kept,
+                    },
+                };
+                context.send(to, self.slot, Message::Told { rid, answer });
+                if let Some((pid, home)) = evict {
+                    context.send(home.node, self.slot, Message::Evict { pid, home });
+                }
+            }
+        }
+    }
+
+    /// Committed entries of rooms, each after its position and all up to another.
+    fn read(
+        &self,
+        rooms: &[(Room, Position)],
+        upto: Option<Position>,
+        context: &Context,
+    ) -> Answer {
+        let Role::Open(owned) = &self.role else {
+            return Answer::NotOwner;
+        };
+        let eid = owned.eid;
+        let commit = Position {
+            eid,
+            seq: owned.commit,
+        };
+        let upto = upto
+            .filter(|_| context.rules.keep(Rule::ReadUptoFeed))
+            .unwrap_or(commit);
+        if upto.eid > eid {
+            // Fed by a later owner.
+            return Answer::NotOwner;
+        }
+        if !self.log.chain.holds(upto, owned.commit) && context.rules.keep(Rule::PositionOnBranch) {
+            return Answer::Invalid;
+        }
+        let mut entries = Vec::new();
+        for (room, after) in rooms {
+            match self.check(room, *after, owned.commit, context) {
+                Ok(()) => entries.extend(self.log.read(room, after.seq, upto.seq)),
+                Err(Invalid::NotYet) if self.fill.is_some() => return Answer::NotOwner,
+                Err(_) => return Answer::Invalid,
+            }
+        }
+        entries.sort_by_key(|entry| entry.position.seq);
+        Answer::Entries { entries, upto }
+    }
+
+    pub(super) fn check(
+        &self,
+        room: &Room,
+        position: Position,
+        commit: u64,
+        context: &Context,
+    ) -> Result<(), Invalid> {
+        let rule = match self.log.check(room, position, commit) {
+            Ok(()) => return Ok(()),
+            Err(Invalid::OtherBranch) => Rule::PositionOnBranch,
+            Err(Invalid::Trimmed) => Rule::PositionNotTrimmed,
+            Err(Invalid::NotYet) => Rule::PositionComplete,
+        };
+        if context.rules.keep(rule) {
+            self.log.check(room, position, commit)
+        } else {
+            Ok(())
+        }
+    }
+}

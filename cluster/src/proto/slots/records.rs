@@ -1,0 +1,180 @@
+//! Records of connections: who may change them.
+//!
+//! The table is what the end of the log says. Every change is an entry, and is answered when that
+//! is committed; so is a request that was made before and is repeated.
+
+use super::context::Context;
+use super::machine::{Machine, Role};
+use super::rules::Rule;
+use super::{Answer, Body, Home, NodeId, Pid, Position, Record, Request};
+
+/// How often records are looked through.
+const SWEEP_MS: u64 = 1000;
+
+impl Machine {
+    /// Makes the change, or says at once why not.
+    pub(super) fn change_record(
+        &mut self,
+        asker: (NodeId, u64),
+        request: Request,
+        context: &mut Context,
+    ) -> Option<Answer> {
+        match request {
+            Request::Put { pid, record, last } => self.put(asker, pid, record, last, context),
+            Request::Take { pid, home } => self.take(asker, pid, home, context),
+            Request::Leave { pid, home } => {
+                let (mut record, _) = match self.held(&pid, home) {
+                    Some(held) => held,
+                    None => return Some(Answer::Lost),
+                };
+                record.gone_ms = Some(context.now.wall_ms);
+                self.write(asker, pid, Some(record), None, context)
+            }
+            Request::Delete { pid, home } => {
+                if self.held(&pid, home).is_none() {
+                    return Some(Answer::Lost);
+                }
+                self.write(asker, pid, None, None, context)
+            }
+            Request::Emit { .. } | Request::Read { .. } => None,
+        }
+    }
+
+    /// A record that a home holds.
+    fn held(&self, pid: &Pid, home: Home) -> Option<(Record, u64)> {
+        let kept = self.log.records.get(pid)?;
+        (kept.record.home == home).then(|| (kept.record.clone(), kept.seq))
+    }
+
+    fn write(
+        &mut self,
+        asker: (NodeId, u64),
+        pid: Pid,
+        record: Option<Record>,
+        taken: Option<(Record, Home)>,
+        context: &mut Context,
+    ) -> Option<Answer> {
+        let seq = self.append(
+            Body::Record {
+                pid: pid.clone(),
+                record,
+            },
+            context,
+        );
+        let (taken, evict) = match taken {
+            Some((record, old)) => (Some(record), Some((pid, old))),
+            None => (None, None),
+        };
+        self.answer_at(seq, asker, taken, evict, context);
+        None
+    }
+
+    fn put(
+        &mut self,
+        asker: (NodeId, u64),
+        pid: Pid,
+        record: Record,
+        last: Option<Position>,
+        context: &mut Context,
+    ) -> Option<Answer> {
+        let Some(kept) = self.log.records.get(&pid) else {
+            // One that was deleted, or lost with a branch: only a new one can begin.
+            if last.is_some() {
+                return Some(Answer::Lost);
+            }
+            return self.write(asker, pid, Some(record), None, context);
+        };
+        let (old, seq) = (&kept.record, kept.seq);
+        if old.home == record.home && old.version >= record.version {
+            self.answer_at(seq, asker, None, None, context);
+            return None;
+        }
+        if old.version < record.version {
+            let evict = (old.home != record.home).then(|| (pid.clone(), old.home));
+            let body = Body::Record {
+                pid,
+                record: Some(record),
+            };
+            let seq = self.append(body, context);
+            self.answer_at(seq, asker, None, evict, context);
+            return None;
+        }
+        if !context.rules.keep(Rule::RefuseOldHome) {
+            return self.write(asker, pid, Some(record), None, context);
+        }
+        let is_known = last.is_none_or(|last| self.log.chain.holds(last, self.log.end));
+        if !is_known && context.rules.keep(Rule::NoticeFork) {
+            // What this home did was lost with a branch, and the client may be at either: it must
+            // be told.
+            let other = old.home;
+            self.append(Body::Record { pid: pid.clone(), record: None }, context);
+            context.send(other.node, self.slot, super::Message::Evict { pid, home: other });
+        }
+        Some(Answer::Lost)
+    }
+
+    fn take(
+        &mut self,
+        asker: (NodeId, u64),
+        pid: Pid,
+        home: Home,
+        context: &mut Context,
+    ) -> Option<Answer> {
+        let Some(kept) = self.log.records.get(&pid) else {
+            return Some(Answer::Lost);
+        };
+        let (mut record, seq) = (kept.record.clone(), kept.seq);
+        if record.home == home {
+            self.answer_at(seq, asker, Some(record), None, context);
+            return None;
+        }
+        let gone_ms = record.gone_ms.take();
+        if gone_ms.is_some_and(|gone| self.is_over(gone, context)) {
+            return Some(Answer::Lost);
+        }
+        let old = std::mem::replace(&mut record.home, home);
+        record.version += 1;
+        let taken = (record.clone(), old);
+        self.write(asker, pid, Some(record), Some(taken), context)
+    }
+
+    fn is_over(&self, gone_ms: u64, context: &Context) -> bool {
+        context.now.wall_ms.saturating_sub(gone_ms) > context.settings.window_ms
+    }
+
+    /// Deletes records whose window is over: since they were left, or since their home was seen
+    /// to be gone.
+    pub(super) fn sweep(&mut self, context: &mut Context) {
+        let now_ms = context.now.ms;
+        let Role::Open(owned) = &mut self.role else {
+            return;
+        };
+        if now_ms < owned.swept_ms + SWEEP_MS {
+            return;
+        }
+        owned.swept_ms = now_ms;
+        let mut gone = std::mem::take(&mut owned.gone);
+        gone.retain(|(node, boot), _| !context.is_home_alive(*node, *boot));
+        let mut over = Vec::new();
+        for (pid, kept) in &self.log.records {
+            let home = kept.record.home;
+            let is_over = match kept.record.gone_ms {
+                Some(gone_ms) => self.is_over(gone_ms, context),
+                None if context.is_home_alive(home.node, home.boot) => false,
+                None => {
+                    let since = *gone.entry((home.node, home.boot)).or_insert(now_ms);
+                    now_ms - since > context.settings.window_ms
+                }
+            };
+            if is_over {
+                over.push(pid.clone());
+            }
+        }
+        for pid in over {
+            self.append(Body::Record { pid, record: None }, context);
+        }
+        if let Role::Open(owned) = &mut self.role {
+            owned.gone = gone;
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! A disk that a process or a machine can lose the newest part of.
+
+use std::collections::BTreeSet;
+
+use super::random::Random;
+use crate::proto::slots::peek::apply;
+use crate::proto::slots::{Eid, NodeId, Reign, SlotNo, Stored, StoredSlot, Write};
+
+#[derive(Clone, Debug)]
+pub(super) struct Disk {
+    /// What a power cut leaves of the logs.
+    synced: Vec<Stored>,
+    /// Writes since, in order.
+    batches: Vec<(SlotNo, Vec<Write>)>,
+    /// The number of the first of those.
+    first: u64,
+    /// Up to which number they were flushed: a killed process cannot lose them.
+    flushed: u64,
+    /// Written through.
+    pub(super) promises: Vec<(Eid, Option<Reign>)>,
+    /// On their way there, in order.
+    pub(super) syncing: Vec<(u64, SlotNo, Eid, Option<Reign>)>,
+    pub(super) roster: (BTreeSet<NodeId>, BTreeSet<NodeId>),
+}
+
+impl Disk {
+    pub(super) fn new(slots: u16) -> Self {
+        Self {
+            synced: vec![Stored::default(); slots.into()],
+            batches: Vec::new(),
+            first: 0,
+            flushed: 0,
+            promises: vec![(Eid::default(), None); slots.into()],
+            syncing: Vec::new(),
+            roster: (BTreeSet::new(), BTreeSet::new()),
+        }
+    }
+
+    /// Takes writes; returns up to which number a flush must reach to include them.
+    pub(super) fn write(&mut self, slot: SlotNo, writes: Vec<Write>) -> u64 {
+        self.batches.push((slot, writes));
+        self.first + self.batches.len() as u64
+    }
+
+    pub(super) fn flush(&mut self, upto: u64) {
+        self.flushed = self.flushed.max(upto);
+    }
+
+    /// What was on its way up to a number is written through.
+    pub(super) fn sync(&mut self, upto: u64) {
+        for (number, slot, promise, record) in std::mem::take(&mut self.syncing) {
+            if number <= upto {
+                self.promises[usize::from(slot)] = (promise, record);
+            } else {
+                self.syncing.push((number, slot, promise, record));
+            }
+        }
+    }
+
+    /// The operating system wrote out what was flushed.
+    pub(super) fn settle(&mut self) {
+        let flushed = (self.flushed - self.first) as usize;
+        for (slot, writes) in self.batches.drain(..flushed) {
+            apply(&mut self.synced[usize::from(slot)], &writes);
+        }
+        self.first = self.flushed;
+    }
+
+    pub(super) fn stop(&mut self) {
+        self.flushed = self.first + self.batches.len() as u64;
+        self.settle();
+        self.sync(u64::MAX);
+    }
+
+    fn lose(&mut self, keep: u64, random: &mut Random) {
+        self.batches.truncate(keep as usize);
+        self.flushed = self.first + keep;
+        self.settle();
+        // Writes through that were under way may have come to pass.
+        let keep = random.below(self.syncing.len() as u64 + 1) as usize;
+        self.syncing.truncate(keep);
+        self.sync(u64::MAX);
+    }
+
+    pub(super) fn kill(&mut self, random: &mut Random) {
+        let flushed = self.flushed - self.first;
+        let keep = flushed + random.below(self.batches.len() as u64 - flushed + 1);
+        self.lose(keep, random);
+    }
+
+    pub(super) fn cut_power(&mut self, random: &mut Random) {
+        let keep = random.below(self.batches.len() as u64 + 1);
+        self.lose(keep, random);
+    }
+
+    /// What a start finds.
+    pub(super) fn stored(&self) -> Vec<StoredSlot> {
+        assert!(self.batches.is_empty(), "a start finds a machine at rest");
+        let slots = self.synced.iter().zip(&self.promises);
+        let slots = slots.map(|(log, (promise, record))| StoredSlot {
+            promise: *promise,
+            record: record.clone(),
+            log: log.clone(),
+        });
+        slots.collect()
+    }
+}

@@ -1,0 +1,73 @@
+//! What must hold after every step.
+
+use std::collections::BTreeMap;
+
+use super::{Checked, SLOTS, World};
+use crate::proto::slots::{Chain, Eid, Message, Position, SlotNo};
+
+impl World {
+    /// What others are told must be so, and stay so.
+    pub(super) fn check_send(&mut self, host: usize, slot: SlotNo, message: &Message) -> Checked {
+        if let Message::Sealed { eid, .. } = message {
+            let stored = self.hosts[host].disk.promises[usize::from(slot)].0;
+            if stored < *eid {
+                return Err(format!("1: {eid:?} is promised, {stored:?} is stored"));
+            }
+        }
+        Ok(())
+    }
+
+    /// A promise never falls.
+    pub(super) fn check(&mut self, host: usize) -> Checked {
+        let Some(process) = &mut self.hosts[host].process else {
+            return Ok(());
+        };
+        for slot in 0..SLOTS as u8 {
+            let promise = process.core.peek(slot).promise;
+            let before = &mut process.promised[usize::from(slot)];
+            if promise < *before {
+                return Err(format!("1: the promise falls from {before:?} to {promise:?}"));
+            }
+            *before = promise;
+        }
+        Ok(())
+    }
+
+    pub(super) fn opened(&mut self, host: usize, slot: SlotNo, eid: Eid, kept: bool) -> Checked {
+        let Some(core) = self.core(host) else {
+            return Ok(());
+        };
+        let peek = core.peek(slot);
+        if peek.chain.last() != Some(eid) {
+            return Err(format!("{eid:?} is opened on {:?}", peek.chain));
+        }
+        self.truths[usize::from(slot)].opened(eid, &peek.chain, kept)
+    }
+
+    /// 2: no epoch commits as kept what a higher one lacks, once a quorum has that one's record.
+    ///
+    /// What it does have may be committed late: the follower's acknowledgement was under way.
+    pub(super) fn check_records(&self, slot: SlotNo, position: Position) -> Checked {
+        let hosts = self.hosts.iter().filter(|host| !host.is_gone);
+        let records = hosts.clone().map(|host| &host.disk.promises[usize::from(slot)].1);
+        let mut by_eid = BTreeMap::<Eid, usize>::new();
+        for reign in records.flatten().filter(|reign| reign.eid > position.eid) {
+            *by_eid.entry(reign.eid).or_default() += 1;
+        }
+        let quorum = hosts.clone().count() / 2 + 1;
+        by_eid.retain(|_, count| *count >= quorum);
+        for higher in by_eid.keys() {
+            let cores = hosts.clone().flat_map(|host| &host.process);
+            let chains = cores.map(|process| process.core.peek(slot).chain);
+            let lacks = |chain: Chain| {
+                let its = chain.extent(*higher, u64::MAX);
+                let own = its.and_then(|it| chain.extent(position.eid, it.0 - 1));
+                its.is_some() && own.is_none_or(|own| own.1 < position.seq)
+            };
+            if chains.into_iter().any(lacks) {
+                return Err(format!("2: {position:?} is kept, a quorum has {by_eid:?}"));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,377 @@
+//! One host: its disk, the process on it, and what its edge does.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+
+use super::{Checked, Event, Kind, SLOTS, World};
+use crate::proto::slots::{
+    Action, Answer, Eid, Message, NodeId, Now, Request, Room, SlotNo, Slots, Token, View, Write,
+};
+use crate::sim_slots::disk::Disk;
+
+const TICK_MS: u64 = 100;
+const LOOK_MS: u64 = 250;
+
+/// A backend's emit, which it repeats until it knows.
+#[derive(Clone, Debug)]
+pub(super) struct Emit {
+    pub(super) slot: SlotNo,
+    pub(super) room: Room,
+    pub(super) id: Bytes,
+}
+
+pub(super) struct Host {
+    pub(super) id: NodeId,
+    pub(super) disk: Disk,
+    /// Starts so far, processes and machines.
+    pub(super) boot: u64,
+    pub(super) process: Option<Process>,
+    /// The size that it is configured with.
+    pub(super) size: usize,
+    /// The wall clock is off by this.
+    pub(super) wall_off_ms: u64,
+    /// The machine lost power since the disk was last known to be whole.
+    pub(super) is_unclean: bool,
+    pub(super) is_draining: bool,
+    /// It will not come back.
+    pub(super) is_gone: bool,
+}
+
+pub(super) struct Process {
+    pub(super) boot: u64,
+    pub(super) core: Slots,
+    started_ms: u64,
+    /// What it gossips.
+    claims: BTreeMap<SlotNo, Eid>,
+    /// Whom it wrongly takes for dead now, until when.
+    pub(super) distrusts: BTreeMap<usize, u64>,
+    emits: BTreeMap<u64, Emit>,
+    last_rid: u64,
+    /// The highest epoch sealed for, as others were told.
+    pub(super) promised: Vec<Eid>,
+}
+
+impl Host {
+    pub(super) fn new(host: usize, size: usize) -> Self {
+        Self {
+            id: NodeId(host as u64 + 1),
+            disk: Disk::new(SLOTS),
+            boot: 0,
+            process: None,
+            size,
+            wall_off_ms: 0,
+            is_unclean: false,
+            is_draining: false,
+            is_gone: false,
+        }
+    }
+}
+
+impl World {
+    pub(super) fn start(&mut self, host: usize) -> Checked {
+        if self.hosts[host].process.is_some() || self.hosts[host].is_gone {
+            return Ok(());
+        }
+        self.seen.starts += 1;
+        let (settings, seed, now) = (self.settings(host), self.random.next(), self.now(host));
+        let rules = self.rules;
+        let it = &mut self.hosts[host];
+        it.boot += 1;
+        it.is_draining = false;
+        let (boot, stored) = (it.boot, it.disk.stored());
+        let unclean = std::mem::take(&mut it.is_unclean);
+        let mut core = Slots::with_rules((it.id, boot), settings, stored, unclean, seed, rules);
+        let (roster, forgotten) = it.disk.roster.clone();
+        core.load_roster(roster, forgotten);
+        core.tick(now);
+        if unclean {
+            // That the newest part may be missing is noted before anything else.
+            for action in core.actions() {
+                if let Action::Store { slot, writes, .. } = action {
+                    it.disk.write(slot, writes);
+                }
+            }
+            it.disk.stop();
+        }
+        it.process = Some(Process {
+            boot,
+            core,
+            started_ms: self.now_ms,
+            claims: BTreeMap::new(),
+            distrusts: BTreeMap::new(),
+            emits: BTreeMap::new(),
+            last_rid: 0,
+            promised: vec![Eid::default(); SLOTS.into()],
+        });
+        self.look(host, boot)?;
+        let after = self.random.below(TICK_MS);
+        self.after(after, Event::Tick { host, boot });
+        self.act_on(host)
+    }
+
+    pub(super) fn now(&self, host: usize) -> Now {
+        let it = &self.hosts[host];
+        let started_ms = it.process.as_ref().map_or(self.now_ms, |it| it.started_ms);
+        Now {
+            // A process's own clock begins with it.
+            ms: self.now_ms - started_ms,
+            wall_ms: self.now_ms + it.wall_off_ms,
+        }
+    }
+
+    fn is_boot(&self, host: usize, boot: u64) -> bool {
+        self.hosts[host].process.as_ref().is_some_and(|it| it.boot == boot)
+    }
+
+    pub(super) fn core(&mut self, host: usize) -> Option<&mut Slots> {
+        self.hosts[host].process.as_mut().map(|it| &mut it.core)
+    }
+
+    pub(super) fn tick(&mut self, host: usize, boot: u64) -> Checked {
+        if !self.is_boot(host, boot) {
+            return Ok(());
+        }
+        let now = self.now(host);
+        if let Some(core) = self.core(host) {
+            core.tick(now);
+        }
+        // A process may be late.
+        let late = if self.random.percent(1) && !self.is_quiet { self.random.below(2500) } else { 0 };
+        self.after(TICK_MS + late, Event::Tick { host, boot });
+        self.act_on(host)
+    }
+
+    /// Whether one host takes another for alive.
+    pub(super) fn trusts(&self, host: usize, other: usize) -> bool {
+        let Some(process) = &self.hosts[host].process else {
+            return false;
+        };
+        let distrusted = process.distrusts.get(&other).is_some_and(|it| *it > self.now_ms);
+        let up = self.hosts[other].process.is_some();
+        host == other || (up && self.passes(other, host) && (!distrusted || self.is_quiet))
+    }
+
+    pub(super) fn look(&mut self, host: usize, boot: u64) -> Checked {
+        if !self.is_boot(host, boot) {
+            return Ok(());
+        }
+        let mut view = View::default();
+        let mut claims = Vec::new();
+        let mut forgotten = BTreeSet::new();
+        for other in 0..self.hosts.len() {
+            if !self.trusts(host, other) {
+                continue;
+            }
+            let it = &self.hosts[other];
+            view.alive.insert(it.id);
+            view.boots.insert(it.id, it.boot);
+            if !it.is_draining {
+                view.ready.insert(it.id);
+            }
+            if other != host && let Some(process) = &it.process {
+                for slot in 0..SLOTS as u8 {
+                    claims.push((it.id, slot, process.claims.get(&slot).copied()));
+                }
+            }
+            forgotten.extend(it.disk.roster.1.iter().copied());
+        }
+        let now = self.now(host);
+        if let Some(core) = self.core(host) {
+            core.view(view, now);
+            claims.into_iter().for_each(|(node, slot, eid)| core.claimed(node, slot, eid));
+            forgotten.into_iter().for_each(|node| core.forget(node));
+        }
+        let after = self.random.below(2 * LOOK_MS);
+        self.after(after, Event::Look { host, boot });
+        self.act_on(host)
+    }
+
+    pub(super) fn arrive(
+        &mut self,
+        from: usize,
+        to: usize,
+        slot: SlotNo,
+        message: Message,
+    ) -> Checked {
+        let (from, now) = (self.hosts[from].id, self.now(to));
+        if let Some(core) = self.core(to) {
+            core.message(from, slot, message, now);
+        }
+        self.act_on(to)
+    }
+
+    pub(super) fn persisted(
+        &mut self,
+        host: usize,
+        boot: u64,
+        token: Token,
+        change: impl FnOnce(&mut Disk),
+    ) -> Checked {
+        if !self.is_boot(host, boot) {
+            return Ok(());
+        }
+        change(&mut self.hosts[host].disk);
+        let now = self.now(host);
+        if let Some(core) = self.core(host) {
+            core.persisted(token, now);
+        }
+        self.act_on(host)
+    }
+
+    /// How long the disk takes this time.
+    fn disk_ms(&mut self) -> u64 {
+        if self.random.percent(2) && !self.is_quiet {
+            self.random.below(1500)
+        } else {
+            self.random.below(8)
+        }
+    }
+
+    pub(super) fn act_on(&mut self, host: usize) -> Checked {
+        loop {
+            let actions = self.core(host).map(Slots::actions).unwrap_or_default();
+            if actions.is_empty() {
+                return self.check(host);
+            }
+            for action in actions {
+                self.act_one(host, action)?;
+            }
+        }
+    }
+
+    fn act_one(&mut self, host: usize, action: Action) -> Checked {
+        let boot = self.hosts[host].boot;
+        self.trace(|| match &action {
+            Action::Deliver { .. } | Action::Roster { .. } => String::new(),
+            other => format!("host{host} {other:?}"),
+        });
+        match action {
+            Action::Send { to, slot, message } => {
+                self.check_send(host, slot, &message)?;
+                self.send(host, (to.0 - 1) as usize, slot, message);
+            }
+            Action::Store { slot, writes, token } => {
+                for write in &writes {
+                    if let Write::Put(entry) = write {
+                        let known_ms = self.known_ms();
+                        let now_ms = self.now_ms;
+                        self.truths[usize::from(slot)].stored(entry, now_ms, known_ms)?;
+                    }
+                }
+                let upto = self.hosts[host].disk.write(slot, writes);
+                if let Some(token) = token {
+                    let after = self.disk_ms();
+                    self.after(after, Event::Flushed { host, boot, upto, token });
+                }
+            }
+            Action::Sync { slot, promise, record, token } => {
+                self.count += 1;
+                let upto = self.count;
+                self.hosts[host].disk.syncing.push((upto, slot, promise, record));
+                let after = self.disk_ms();
+                self.after(after, Event::Synced { host, boot, upto, token });
+            }
+            Action::Roster { roster, forgotten } => {
+                self.hosts[host].disk.roster = (roster, forgotten);
+            }
+            Action::Opening { slot, eid } => {
+                let id = self.hosts[host].id;
+                self.truths[usize::from(slot)].opening(eid, id)?;
+            }
+            Action::Aborted { .. } => self.seen.aborted += 1,
+            Action::Opened { slot, eid, kept, cut, .. } => {
+                self.seen.opened += 1;
+                self.seen.kept += u64::from(kept);
+                self.seen.cuts += u64::from(cut);
+                self.opened(host, slot, eid, kept)?;
+                if let Some(process) = &mut self.hosts[host].process {
+                    process.claims.insert(slot, eid);
+                }
+            }
+            Action::Closed { slot, .. } => {
+                if let Some(process) = &mut self.hosts[host].process {
+                    process.claims.remove(&slot);
+                }
+            }
+            Action::Committed { slot, position, kept } => {
+                self.seen.committed += 1;
+                self.truths[usize::from(slot)].commit(position, kept)?;
+                if kept {
+                    self.check_records(slot, position)?;
+                }
+            }
+            Action::Answer { rid, answer } => self.answered(host, rid, answer)?,
+            Action::Epoch { .. }
+            | Action::Joined { .. }
+            | Action::Deliver { .. }
+            | Action::Cut { .. }
+            | Action::Evicted { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// How long an id must be known; none where clocks are set.
+    fn known_ms(&self) -> Option<u64> {
+        match self.kind {
+            Kind::Clocks => None,
+            Kind::Tight => Some(2500),
+            _ => Some(super::KNOWN_MS - 1000),
+        }
+    }
+
+    pub(super) fn emit(&mut self, host: usize, emit: Emit) -> Checked {
+        let now = self.now(host);
+        let Some(process) = &mut self.hosts[host].process else {
+            self.unsure.push(emit);
+            return Ok(());
+        };
+        process.last_rid += 1;
+        let rid = process.last_rid;
+        let request = Request::Emit {
+            room: emit.room.clone(),
+            id: emit.id.clone(),
+            payload: emit.id.clone(),
+        };
+        let slot = emit.slot;
+        process.emits.insert(rid, emit);
+        process.core.ask(rid, slot, request, now);
+        self.act_on(host)
+    }
+
+    fn answered(&mut self, host: usize, rid: u64, answer: Answer) -> Checked {
+        let Some(process) = &mut self.hosts[host].process else {
+            return Ok(());
+        };
+        let Some(emit) = process.emits.remove(&rid) else {
+            return Ok(());
+        };
+        match answer {
+            Answer::Done { position, .. } => {
+                self.seen.emitted += 1;
+                let truth = &self.truths[usize::from(emit.slot)];
+                let fact = truth.fact(position);
+                if fact.is_none_or(|it| (&it.room, &it.id) != (&Some(emit.room), &emit.id)) {
+                    return Err(format!("{position:?} is {fact:?}, not {:?}", truth.find(&emit.id)));
+                }
+                if !truth.is_committed(position) {
+                    return Err(format!("4: {position:?} is answered and not committed"));
+                }
+                Ok(())
+            }
+            Answer::Unavailable => {
+                self.seen.unavailable += 1;
+                self.unsure.push(emit);
+                Ok(())
+            }
+            other => Err(format!("an emit is answered {other:?}")),
+        }
+    }
+
+    /// What a host that ends leaves open.
+    pub(super) fn end(&mut self, host: usize) {
+        if let Some(process) = self.hosts[host].process.take() {
+            self.unsure.extend(process.emits.into_values());
+        }
+    }
+}
