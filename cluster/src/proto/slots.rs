@@ -23,6 +23,7 @@
 
 mod action;
 mod ask;
+mod beat;
 mod chain;
 mod context;
 mod entry;
@@ -103,9 +104,6 @@ pub struct Slots {
     /// Slots that were touched since the last actions.
     touched: BTreeSet<SlotNo>,
 }
-
-/// How often owners say how much they have fed.
-const BEAT_MS: u64 = 1000;
 
 impl Slots {
     /// Starts from what is stored; `boot` is above that of every earlier start. `unclean` says that
@@ -307,6 +305,7 @@ impl Slots {
                 machine.on_fill(from, &chain, end, below, context);
             }
             filled @ Message::Filled { .. } => machine.on_filled(from, filled, context),
+            Message::Holding { slots } => self.holding(from, slots),
             Message::Ask { rid, request } => machine.on_ask(from, rid, request, context),
             Message::Told { rid, answer } => self.told(rid, answer),
             Message::Feed {

@@ -1,8 +1,7 @@
 //! What this node wants of slots' owners, wherever they are.
 
-use super::{
-    Action, Answer, BEAT_MS, Message, NodeId, Position, Request, Room, SlotNo, Slots,
-};
+use super::listen::Listening;
+use super::{Action, Answer, Message, NodeId, Position, Request, Room, SlotNo, Slots};
 
 /// How long an owner is looked for.
 const PATIENCE_MS: u64 = 3000;
@@ -153,26 +152,4 @@ impl Slots {
             }
         }
     }
-
-    /// Tells each listening node how much was sent to it: one message for all slots.
-    pub(super) fn beat(&mut self) {
-        if self.context.now.ms < self.beat_ms + BEAT_MS {
-            return;
-        }
-        self.beat_ms = self.context.now.ms;
-        let mut by_node = std::collections::BTreeMap::<NodeId, Vec<_>>::new();
-        for machine in &self.machines {
-            if let super::machine::Role::Open(owned) = &machine.role {
-                for (node, stream, sent) in owned.feeder.streams() {
-                    by_node.entry(node).or_default().push((machine.slot, stream, sent));
-                }
-            }
-        }
-        by_node.remove(&self.context.id);
-        for (node, streams) in by_node {
-            self.context.send(node, 0, Message::Feeding { streams });
-        }
-    }
 }
-
-use super::listen::Listening;

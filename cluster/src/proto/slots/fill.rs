@@ -101,7 +101,8 @@ impl Machine {
         let Some(fill) = &mut self.fill else {
             return;
         };
-        if fill.sources.front() != Some(&from) || self.log.chain.last() != Some(eid) {
+        let is_late = self.log.chain.last() != Some(eid) || below != self.log.from;
+        if is_late || fill.sources.front() != Some(&from) {
             return;
         }
         let mut writes = Vec::new();

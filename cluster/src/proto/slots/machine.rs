@@ -26,6 +26,8 @@ pub(super) struct Machine {
     pub(super) slot: SlotNo,
     /// The highest epoch sealed for.
     pub(super) promise: Eid,
+    /// The epoch that it was sealed for last in this boot.
+    pub(super) sealed: Option<Eid>,
     /// Who held the slot at the last epoch that a quorum knows.
     pub(super) record: Option<Reign>,
     pub(super) log: Log,

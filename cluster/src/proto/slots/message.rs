@@ -119,6 +119,11 @@ pub enum Message {
         /// What it has promised.
         promise: Eid,
     },
+    /// All epochs that the sender owns and takes the receiver for the follower of.
+    Holding {
+        /// Slot, epoch.
+        slots: Vec<(u8, Eid)>,
+    },
     /// Send older entries: I have this branch, completely above `below`.
     Fill {
         /// The sender's epochs.

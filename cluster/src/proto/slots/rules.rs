@@ -23,6 +23,8 @@ pub(crate) enum Rule {
     QuorumSealed,
     /// One of the copies of the last reign was sealed.
     CopySealed,
+    /// That copy has the reign in its chain.
+    CopyHasReign,
     /// A reign is installed only while the promise holds.
     InstallWhilePromised,
     /// A quorum has stored the reign before the epoch counts as kept.
@@ -35,6 +37,8 @@ pub(crate) enum Rule {
     CopyContiguous,
     /// A restarted follower follows no more.
     RestartVoids,
+    /// A promise of an earlier boot only serves to refuse.
+    RestartVoidsPromise,
     /// An entry is committed when the follower has it.
     AwaitFollower,
     /// An entry is stored before that is answered.

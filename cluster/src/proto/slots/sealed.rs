@@ -10,11 +10,16 @@ impl Machine {
     /// Step 1: promises to follow no lower epoch, and says what it has.
     pub(super) fn on_seal(&mut self, from: NodeId, eid: Eid, context: &mut Context) {
         self.see(eid);
-        if eid < self.promise && context.rules.keep(Rule::RefuseLower) {
+        // A promise of an earlier boot only serves to refuse: this node may have followed that epoch
+        // and lost what it copied.
+        let voided = eid == self.promise && self.sealed != Some(eid);
+        let voided = voided && context.rules.keep(Rule::RestartVoidsPromise);
+        if voided || (eid < self.promise && context.rules.keep(Rule::RefuseLower)) {
             let promise = self.promise;
             return context.send(from, self.slot, Message::Refused { eid, promise });
         }
         let own = matches!(&self.role, Role::Opening(opening) if opening.eid == eid);
+        self.sealed = Some(eid);
         if self.promise != eid {
             self.promise = eid;
             if !own && context.rules.keep(Rule::SealCloses) {
@@ -90,8 +95,11 @@ impl Machine {
             let then = context.send_stored(from, self.slot, Message::Followed { eid });
             return context.store(self.slot, Vec::new(), Some(then));
         }
+        if self.sealed != Some(eid) && context.rules.keep(Rule::RestartVoidsPromise) {
+            return;
+        }
         if self.log.chain.has(eid) {
-            // It followed before a restart: what it has stored since is not known to be all.
+            // Late: it has gone on from there.
             return;
         }
         let mut writes = Vec::new();

@@ -24,12 +24,14 @@ impl World {
             return Err("ways are cut".into());
         }
         for slot in 0..SLOTS as u8 {
-            let (mut owners, mut copies) = (0, 0);
+            let (mut owners, mut copies, mut followed) = (0, 0, None);
+            let mut following = Vec::new();
             for host in hosts.clone() {
                 let process = host.process.as_ref().ok_or("a host is down")?;
                 let peek = process.core.peek(slot);
                 if let Some((eid, kept, _)) = peek.open {
                     owners += 1;
+                    followed = peek.copies.get(1).map(|follower| (*follower, eid));
                     copies = peek.copies.len();
                     if !kept {
                         return Err(format!("slot {slot}: {eid:?} is not kept"));
@@ -39,10 +41,14 @@ impl World {
                     }
                 }
                 let holds = peek.open.is_some() || peek.following.is_some();
+                following.extend(peek.following.map(|eid| (host.id, eid)));
                 let lacks = self.kind == Kind::Gentle && peek.from > self.lowest(slot, &peek.chain);
                 if holds && (peek.filling || lacks) {
                     return Err(format!("slot {slot}: {:?} fills up", host.id));
                 }
+            }
+            if followed.is_some_and(|it| !following.contains(&it)) {
+                return Err(format!("slot {slot}: {followed:?} does not follow"));
             }
             if owners != 1 || copies > count {
                 return Err(format!("slot {slot} has {owners} owners"));

@@ -63,9 +63,12 @@ pub(super) fn may_install(answers: &Answers, context: &Context) -> bool {
     let Some(record) = record(answers) else {
         return true;
     };
-    let sealed = |node: &NodeId| answers.get(node).is_some_and(|it| !it.suspect);
+    let strict = context.rules.keep(Rule::CopyHasReign);
+    // A copy that was cut off from the reign is as good as lost, though it is not suspect any more.
+    let has = |sealed: &Sealed| !sealed.suspect && (sealed.chain.has(record.eid) || !strict);
+    let sealed = |node: &NodeId| answers.get(node).is_some_and(has);
     let hopeless = |node: &NodeId| {
-        answers.get(node).is_some_and(|it| it.suspect) || context.forgotten.contains(node)
+        answers.get(node).is_some_and(|it| !has(it)) || context.forgotten.contains(node)
     };
     record.copies.iter().any(sealed)
         || record.copies.iter().all(hopeless)
