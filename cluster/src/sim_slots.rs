@@ -12,6 +12,7 @@
 //!
 //! `TIDINGS_SIM_SEEDS` sets how many seeds are run, `TIDINGS_SIM_FIRST` the first of them.
 
+mod client;
 mod disk;
 mod mutants;
 mod random;

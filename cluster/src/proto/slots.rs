@@ -38,6 +38,7 @@ mod message;
 mod open;
 mod owner;
 mod records;
+mod recover;
 mod rules;
 mod sealed;
 mod trigger;
@@ -52,6 +53,7 @@ pub use hash::{rendezvous, slot_of, tag};
 pub use ids::{Eid, NodeId, Now, Position};
 pub use log::{Basis, Invalid, Limits, Stored, Write};
 pub use message::{Answer, Message, Reign, Request, Sealed};
+pub use recover::{Cursor, Presented, Recovery, Step};
 pub(crate) use rules::{Rule, Rules};
 
 use ask::Asked;

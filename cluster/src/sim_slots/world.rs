@@ -2,12 +2,15 @@
 
 mod acts;
 mod check;
+mod clients;
+mod gateway;
 mod host;
 mod quiet;
 mod seen;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::client::Client;
 use super::random::Random;
 use super::truth::Truth;
 use crate::proto::slots::{Limits, Message, Rules, Settings, SlotNo, Token};
@@ -20,6 +23,7 @@ const STORM_MS: u64 = 15_000;
 const QUIET_MS: u64 = 60_000;
 /// How long all must be well.
 const STAYS_MS: u64 = 3000;
+const CLIENTS: usize = 4;
 pub(super) const SLOTS: u16 = 2;
 pub(super) const WINDOW_MS: u64 = 20_000;
 pub(super) const KNOWN_MS: u64 = 60_000;
@@ -55,6 +59,10 @@ enum Event {
     /// A way is free again.
     Heal(usize, usize),
     Start(usize),
+    /// A client does something.
+    Client(usize),
+    /// A node notices that a client is gone.
+    Notice { host: usize, boot: u64, conn: u64 },
     /// Somebody does something.
     Act,
 }
@@ -79,6 +87,7 @@ pub(super) struct World {
     /// Whether all is told: `TIDINGS_SIM_TRACE`.
     traces: bool,
     truths: Vec<Truth>,
+    clients: Vec<Client>,
     /// Emits whose outcome is unknown.
     unsure: Vec<host::Emit>,
     pub(super) seen: Seen,
@@ -105,6 +114,7 @@ impl World {
             is_quiet: false,
             traces: std::env::var_os("TIDINGS_SIM_TRACE").is_some(),
             truths: (0..SLOTS).map(|_| Truth::default()).collect(),
+            clients: (0..CLIENTS).map(|_| Client::default()).collect(),
             unsure: Vec::new(),
             seen: Seen::default(),
             random,
@@ -113,6 +123,10 @@ impl World {
             // Some at once, some later.
             let after = world.random.below(4) * world.random.below(800);
             world.after(after, Event::Start(host));
+        }
+        for client in 0..CLIENTS {
+            let after = world.random.below(3000);
+            world.after(after, Event::Client(client));
         }
         world.after(100, Event::Act);
         world
@@ -143,7 +157,7 @@ impl World {
         let mut since_ms = self.now_ms;
         // Slots move once more when all is back; then they stay.
         while self.now_ms < since_ms + STAYS_MS {
-            if let Err(why) = self.is_well() {
+            if let Err(why) = self.is_well().and_then(|()| self.clients_have_all()) {
                 if self.now_ms >= quiet_ends {
                     return Err(format!("9: not well after quiet: {why}"));
                 }
@@ -190,6 +204,8 @@ impl World {
                 Ok(())
             }
             Event::Start(host) => self.start(host),
+            Event::Client(client) => self.client(client),
+            Event::Notice { host, boot, conn } => self.notice(host, boot, conn),
             Event::Act => self.act(),
         }
     }

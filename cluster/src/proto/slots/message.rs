@@ -283,6 +283,8 @@ pub enum Answer {
         record: Record,
         /// Where that is written.
         position: Position,
+        /// Whether it is on the branch that goes on. If not, changes that others kept may lack.
+        kept: bool,
     },
     /// The record has another home, or is unknown.
     Lost,

@@ -285,7 +285,11 @@ impl Machine {
             } in waiting
             {
                 let answer = match taken {
-                    Some(record) => Answer::Taken { record, position },
+                    Some(record) => Answer::Taken {
+                        record,
+                        position,
+                        kept,
+                    },
                     None => Answer::Done {
                         position,
                         copies,

@@ -75,6 +75,8 @@ pub(crate) enum Rule {
     LaterOfBoth,
     /// An offset of an earlier pid says nothing.
     IgnoreStale,
+    /// A room is left when that is written.
+    LeaveWhenWritten,
     /// What is read ends where the feed is.
     ReadUptoFeed,
 }

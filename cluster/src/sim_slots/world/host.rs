@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
+use super::gateway::{Socket, Wanted};
 use super::{Checked, Event, Kind, SLOTS, World};
 use crate::proto::slots::{
     Action, Answer, Eid, Message, NodeId, Now, Request, Room, SlotNo, Slots, Token, View, Write,
@@ -47,9 +48,22 @@ pub(super) struct Process {
     /// Whom it wrongly takes for dead now, until when.
     pub(super) distrusts: BTreeMap<usize, u64>,
     emits: BTreeMap<u64, Emit>,
-    last_rid: u64,
+    last_number: u64,
+    /// Connections of clients, by number.
+    pub(super) sockets: BTreeMap<u64, Socket>,
+    /// Which connection joined which room.
+    pub(super) joins: BTreeMap<u64, (u64, Room)>,
+    /// What its requests are for.
+    pub(super) wanted: BTreeMap<u64, Wanted>,
     /// The highest epoch sealed for, as others were told.
     pub(super) promised: Vec<Eid>,
+}
+
+impl Process {
+    pub(super) fn fresh(&mut self) -> u64 {
+        self.last_number += 1;
+        self.last_number
+    }
 }
 
 impl Host {
@@ -101,7 +115,10 @@ impl World {
             claims: BTreeMap::new(),
             distrusts: BTreeMap::new(),
             emits: BTreeMap::new(),
-            last_rid: 0,
+            last_number: 0,
+            sockets: BTreeMap::new(),
+            joins: BTreeMap::new(),
+            wanted: BTreeMap::new(),
             promised: vec![Eid::default(); SLOTS.into()],
         });
         self.look(host, boot)?;
@@ -302,11 +319,11 @@ impl World {
                 }
             }
             Action::Answer { rid, answer } => self.answered(host, rid, answer)?,
-            Action::Epoch { .. }
-            | Action::Joined { .. }
-            | Action::Deliver { .. }
-            | Action::Cut { .. }
-            | Action::Evicted { .. } => {}
+            Action::Epoch { slot, .. } => self.epoch(host, slot),
+            Action::Joined { rid, at, .. } => self.joined(host, rid, at)?,
+            Action::Deliver { slot, entries } => self.deliver(host, slot, &entries)?,
+            Action::Cut { room, .. } => self.cut_room(host, &room),
+            Action::Evicted { home, .. } => self.evicted(host, home),
         }
         Ok(())
     }
@@ -326,8 +343,7 @@ impl World {
             self.unsure.push(emit);
             return Ok(());
         };
-        process.last_rid += 1;
-        let rid = process.last_rid;
+        let rid = process.fresh();
         let request = Request::Emit {
             room: emit.room.clone(),
             id: emit.id.clone(),
@@ -343,6 +359,9 @@ impl World {
         let Some(process) = &mut self.hosts[host].process else {
             return Ok(());
         };
+        if let Some(wanted) = process.wanted.remove(&rid) {
+            return self.gateway_answered(host, wanted, answer);
+        }
         let Some(emit) = process.emits.remove(&rid) else {
             return Ok(());
         };
@@ -372,6 +391,11 @@ impl World {
     pub(super) fn end(&mut self, host: usize) {
         if let Some(process) = self.hosts[host].process.take() {
             self.unsure.extend(process.emits.into_values());
+            for client in &mut self.clients {
+                if client.home.is_some_and(|(it, boot, _)| (it, boot) == (host, process.boot)) {
+                    client.lose();
+                }
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! When nothing goes wrong any more, all must be well soon.
 
 use super::{Checked, Kind, SLOTS, World};
-use crate::proto::slots::Chain;
+use crate::proto::slots::{Chain, Position};
 
 impl World {
     /// Nothing goes wrong from now on: ways are healed, all run, nobody drains.
@@ -55,6 +55,13 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// Up to where a slot's owner can be read.
+    pub(super) fn head(&self, slot: u8) -> Option<Position> {
+        let processes = self.hosts.iter().flat_map(|host| &host.process);
+        let mut open = processes.filter_map(|process| process.core.peek(slot).open);
+        open.next().map(|(eid, _, seq)| Position { eid, seq })
     }
 
     /// From where on anybody has entries of a branch.

@@ -20,6 +20,10 @@ pub(in crate::sim_slots) struct Seen {
     pub(super) repeated: u64,
     pub(super) unavailable: u64,
     pub(super) committed: u64,
+    pub(super) recovered: u64,
+    pub(super) replayed: u64,
+    pub(super) refused: u64,
+    pub(super) cut_sockets: u64,
     /// The longest time that it took until all was well.
     pub(super) quiet_ms: u64,
 }
@@ -38,7 +42,7 @@ impl Seen {
         assert!(self.counts().into_iter().all(|count| *count > 20), "{seen:?}");
     }
 
-    fn counts(&mut self) -> [&mut u64; 18] {
+    fn counts(&mut self) -> [&mut u64; 22] {
         [
             &mut self.messages,
             &mut self.lost,
@@ -58,6 +62,10 @@ impl Seen {
             &mut self.repeated,
             &mut self.unavailable,
             &mut self.committed,
+            &mut self.recovered,
+            &mut self.replayed,
+            &mut self.refused,
+            &mut self.cut_sockets,
         ]
     }
 }

@@ -1,0 +1,163 @@
+//! From a connection's record and the offset that its client presents to what it has missed.
+//!
+//! The connection first joins all its rooms here and holds what arrives live. Once a slot's rooms
+//! are fed, its owner is asked for what is after each room's position and up to where the feed is:
+//! up to there the feed has delivered everything, and what comes after is held. So the feed's next
+//! step decides whether all of it was on the branch that goes on: if the feed cannot go on from
+//! there, the rooms are cut, and this connection with them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::rules::{Rule, Rules};
+use super::{Answer, Entry, Position, Record, Request, Room, SlotNo};
+
+/// For each slot, up to where everything has been enqueued on a socket.
+pub type Cursor = BTreeMap<SlotNo, Position>;
+
+/// What a client returned.
+#[derive(Clone, Copy, Debug)]
+pub enum Presented<'a> {
+    /// No offset.
+    Nothing,
+    /// An offset, and what it says.
+    Offset(&'a Bytes, &'a Cursor),
+    /// Something that is no offset of ours.
+    Unreadable(&'a Bytes),
+}
+
+/// A client's way back.
+#[derive(Debug)]
+pub struct Recovery {
+    /// By slot: where each room is to be read from.
+    rooms: BTreeMap<SlotNo, BTreeMap<Room, Position>>,
+    /// Rooms that are not fed yet.
+    joining: BTreeSet<(SlotNo, Room)>,
+    /// Slots that have not been read.
+    unread: BTreeSet<SlotNo>,
+    /// What was missed.
+    entries: Vec<Arc<Entry>>,
+    /// Up to where each room was read, or had been seen.
+    seen: BTreeMap<Room, Position>,
+    /// What the client's offset says of these slots.
+    before: Cursor,
+    /// And what it says after what was missed.
+    after: Cursor,
+}
+
+/// What is next on a client's way back.
+#[derive(Debug)]
+pub enum Step {
+    /// Nothing yet.
+    Wait,
+    /// Read a slot, up to where the feed is.
+    Read(SlotNo),
+    /// Send CONNECT with the same pid, then the missed entries, then what was held and is new.
+    Recovered {
+        /// In the order of each slot.
+        entries: Vec<Arc<Entry>>,
+        /// What the socket's cursor says before the first of them. The cursor must go on from
+        /// here: an offset that left out a slot would repeat its events.
+        before: Cursor,
+        /// What it says after the last.
+        after: Cursor,
+        /// By room: live entries up to here are among them, or were seen before.
+        seen: BTreeMap<Room, Position>,
+    },
+    /// It cannot be proved what was missed: a new pid.
+    Refused,
+    /// Nobody answered: the client is to come again.
+    Failed,
+}
+
+impl Recovery {
+    /// Begins with a record that was taken; none if the offset proves nothing.
+    pub(crate) fn new(record: &Record, presented: Presented<'_>, rules: Rules) -> Option<Self> {
+        let stale = record.stale.as_ref().filter(|_| rules.keep(Rule::IgnoreStale));
+        let cursor = match presented {
+            Presented::Offset(text, cursor) if stale != Some(text) => Some(cursor),
+            Presented::Unreadable(text) if stale != Some(text) => return None,
+            _ => None,
+        };
+        let mut rooms = BTreeMap::<_, BTreeMap<_, _>>::new();
+        let mut before = Cursor::new();
+        for (room, (slot, start)) in &record.rooms {
+            let sent = cursor.and_then(|cursor| cursor.get(slot));
+            before.extend(sent.map(|sent| (*slot, *sent)));
+            // Along a branch epochs rise, so the later of two positions needs no log.
+            let position = match sent {
+                Some(sent) if rules.keep(Rule::LaterOfBoth) => *sent.max(start),
+                Some(sent) => *sent,
+                None => *start,
+            };
+            rooms.entry(*slot).or_default().insert(room.clone(), position);
+        }
+        let all = rooms.iter();
+        let joining = all.flat_map(|(slot, of)| of.keys().map(|room| (*slot, room.clone())));
+        Some(Self {
+            joining: joining.collect(),
+            unread: rooms.keys().copied().collect(),
+            rooms,
+            entries: Vec::new(),
+            seen: BTreeMap::new(),
+            after: before.clone(),
+            before,
+        })
+    }
+
+    /// The rooms that are to be joined first.
+    pub fn rooms(&self) -> Vec<(SlotNo, Room)> {
+        self.joining.iter().cloned().collect()
+    }
+
+    /// A room is fed.
+    pub fn joined(&mut self, slot: SlotNo, room: &Room) -> Step {
+        self.joining.remove(&(slot, room.clone()));
+        if self.joining.iter().any(|(other, _)| *other == slot) {
+            return Step::Wait;
+        }
+        Step::Read(slot)
+    }
+
+    /// What to ask the owner of a slot whose rooms are all fed, up to `upto`.
+    pub fn request(&self, slot: SlotNo, upto: Position) -> Request {
+        let rooms = self.rooms.get(&slot).into_iter().flatten();
+        Request::Read {
+            rooms: rooms.map(|(room, after)| (room.clone(), *after)).collect(),
+            upto: Some(upto),
+        }
+    }
+
+    /// What the owner answered; or, with nothing to read, how it ends.
+    pub fn read(&mut self, slot: SlotNo, answer: Answer) -> Step {
+        match answer {
+            Answer::Entries { entries, upto } => {
+                self.entries.extend(entries);
+                for (room, after) in self.rooms.get(&slot).into_iter().flatten() {
+                    self.seen.insert(room.clone(), upto.max(*after));
+                }
+                let after = self.after.entry(slot).or_default();
+                *after = upto.max(*after);
+                self.unread.remove(&slot);
+                self.end()
+            }
+            Answer::Invalid => Step::Refused,
+            _ => Step::Failed,
+        }
+    }
+
+    /// The end, if all is read.
+    pub fn end(&mut self) -> Step {
+        if !self.unread.is_empty() {
+            return Step::Wait;
+        }
+        Step::Recovered {
+            entries: std::mem::take(&mut self.entries),
+            before: std::mem::take(&mut self.before),
+            after: std::mem::take(&mut self.after),
+            seen: std::mem::take(&mut self.seen),
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! What clients do.
+
+use super::acts::{ROOMS, room};
+use super::{Checked, Event, World};
+
+impl World {
+    pub(super) fn client(&mut self, client: usize) -> Checked {
+        let after = 20 + self.random.below(150);
+        self.after(after, Event::Client(client));
+        if self.clients[client].home.is_none() {
+            let offline = if self.is_quiet { 50 } else { 15 };
+            if self.random.percent(offline) {
+                let host = self.random.below(self.hosts.len() as u64) as usize;
+                if !self.hosts[host].is_draining {
+                    return self.connect(client, host);
+                }
+            }
+            return Ok(());
+        }
+        let most = if self.is_quiet { 1000 } else { self.random.below(12) };
+        for _ in 0..most {
+            if !self.clients[client].read(&self.truths)? {
+                break;
+            }
+        }
+        if self.is_quiet || !self.clients[client].is_connected {
+            return Ok(());
+        }
+        match self.random.below(100) {
+            0..12 => {
+                let (name, slot) = *self.random.pick(&ROOMS);
+                self.change_rooms(client, &room(name), slot)
+            }
+            12..17 => {
+                self.vanish(client);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The connection breaks; its node notices later.
+    pub(super) fn vanish(&mut self, client: usize) {
+        if let Some((host, boot, conn)) = self.clients[client].home {
+            self.clients[client].lose();
+            let after = self.random.below(4000);
+            self.after(after, Event::Notice { host, boot, conn });
+        }
+    }
+
+    pub(super) fn notice(&mut self, host: usize, boot: u64, conn: u64) -> Checked {
+        if self.hosts[host].process.as_ref().is_some_and(|it| it.boot == boot) {
+            self.close(host, conn);
+        }
+        self.act_on(host)
+    }
+
+    /// 6, 9 and 10: all clients are there, have everything, and each has one home.
+    pub(super) fn clients_have_all(&self) -> Checked {
+        for (index, client) in self.clients.iter().enumerate() {
+            let (Some((host, _, conn)), Some(pid)) = (client.home, &client.pid) else {
+                return Err(format!("client {index} is not connected"));
+            };
+            if !client.is_connected || client.asked > 0 || !client.pipe.is_empty() {
+                return Err(format!("client {index} waits for answers"));
+            }
+            let mut homes = Vec::new();
+            for (other, it) in self.hosts.iter().enumerate() {
+                let live = it.process.iter().flat_map(|process| process.live());
+                homes.extend(live.filter(|(of, _)| *of == pid).map(|(_, conn)| (other, conn)));
+            }
+            if homes != [(host, conn)] {
+                return Err(format!("9: {pid:?} lives at {homes:?}, not {host} {conn}"));
+            }
+            for (room, start) in &client.rooms {
+                let of_room = ROOMS.iter().find(|(name, _)| name.as_bytes() == room);
+                let slot = of_room.map_or(0, |(_, slot)| *slot);
+                let head = self.head(slot).ok_or("a slot has no owner")?;
+                let after = client.has_up_to(room, *start);
+                let owed = self.truths[usize::from(slot)].between(room, after, head);
+                if owed.as_ref().is_none_or(|owed| !owed.is_empty()) {
+                    return Err(format!(
+                        "6: client {index} in {room:?} has up to {after:?}, of {head:?} lacks {owed:?}"
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}
