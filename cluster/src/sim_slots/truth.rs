@@ -57,8 +57,7 @@ impl Truth {
         let (room, id) = match &entry.body {
             Body::Event { room, id, .. } => (Some(room.clone()), id.clone()),
             Body::Record { pid, record } => {
-                let version = record.as_ref().map_or(0, |it| it.version);
-                (None, Bytes::from(format!("{pid:?} {version}")))
+                (None, Bytes::from(format!("{pid:?} {record:?}")))
             }
         };
         let fact = Fact {

@@ -68,8 +68,11 @@ pub struct Home {
 pub struct Record {
     /// The connection that holds it now.
     pub home: Home,
-    /// Rises with each change; a home that has lost it cannot write over its successor.
+    /// How often it was taken by another connection: a home that has lost it cannot write over its
+    /// successor, however many changes it has waiting.
     pub version: u64,
+    /// Rises with each change that the home makes.
+    pub change: u64,
     /// The recoverable rooms that it is in, and up to where each log was when it joined.
     pub rooms: BTreeMap<Room, (SlotNo, Position)>,
     /// An offset of an earlier pid, which says nothing about this connection.

@@ -260,6 +260,8 @@ pub enum Request {
     Read {
         /// Each after a position.
         rooms: Vec<(Room, Position)>,
+        /// Positions that must be on this branch as well.
+        known: Vec<Position>,
         /// All up to this; the commit if none.
         upto: Option<Position>,
     },

@@ -110,8 +110,8 @@ impl Machine {
             Request::Emit { room, id, payload } => {
                 self.emit((from, rid), (room, id, payload), context);
             }
-            Request::Read { rooms, upto } => {
-                let answer = self.read(&rooms, upto, context);
+            Request::Read { rooms, known, upto } => {
+                let answer = self.read(&rooms, &known, upto, context);
                 context.send(from, self.slot, Message::Told { rid, answer });
             }
             other => {
@@ -308,6 +308,7 @@ impl Machine {
     fn read(
         &self,
         rooms: &[(Room, Position)],
+        known: &[Position],
         upto: Option<Position>,
         context: &Context,
     ) -> Answer {
@@ -326,7 +327,9 @@ impl Machine {
             // Fed by a later owner.
             return Answer::NotOwner;
         }
-        if !self.log.chain.holds(upto, owned.commit) && context.rules.keep(Rule::PositionOnBranch) {
+        let holds = |position: &Position| self.log.chain.holds(*position, owned.commit);
+        if !(holds(&upto) && known.iter().all(holds)) && context.rules.keep(Rule::PositionOnBranch)
+        {
             return Answer::Invalid;
         }
         let mut entries = Vec::new();

@@ -85,12 +85,19 @@ impl Machine {
             return self.write(asker, pid, Some(record), None, context);
         };
         let (old, seq) = (&kept.record, kept.seq);
-        if old.home == record.home && old.version >= record.version {
+        let is_same = old.home == record.home;
+        let is_newer = if context.rules.keep(Rule::CountTakes) {
+            let is_change = is_same && old.version == record.version && old.change < record.change;
+            old.version < record.version || is_change
+        } else {
+            old.version + old.change < record.version + record.change
+        };
+        if is_same && !is_newer {
             self.answer_at(seq, asker, None, None, context);
             return None;
         }
-        if old.version < record.version {
-            let evict = (old.home != record.home).then(|| (pid.clone(), old.home));
+        if is_newer {
+            let evict = (!is_same).then(|| (pid.clone(), old.home));
             let body = Body::Record {
                 pid,
                 record: Some(record),
@@ -133,7 +140,7 @@ impl Machine {
             return Some(Answer::Lost);
         }
         let old = std::mem::replace(&mut record.home, home);
-        record.version += 1;
+        (record.version, record.change) = (record.version + 1, 0);
         let taken = (record.clone(), old);
         self.write(asker, pid, Some(record), Some(taken), context)
     }

@@ -33,6 +33,9 @@ pub enum Presented<'a> {
 pub struct Recovery {
     /// By slot: where each room is to be read from.
     rooms: BTreeMap<SlotNo, BTreeMap<Room, Position>>,
+    /// By slot: all positions that the client was given, of which the later counts. They must be on
+    /// one branch: the order of two positions says nothing if it forked in between.
+    known: BTreeMap<SlotNo, BTreeSet<Position>>,
     /// Rooms that are not fed yet.
     joining: BTreeSet<(SlotNo, Room)>,
     /// Slots that have not been read.
@@ -82,10 +85,17 @@ impl Recovery {
             _ => None,
         };
         let mut rooms = BTreeMap::<_, BTreeMap<_, _>>::new();
-        let mut before = Cursor::new();
+        // Slots without a room stay as well: another side of a partition may know of rooms there.
+        let mut before = cursor.cloned().unwrap_or_default();
+        if !rules.keep(Rule::KeepCursor) {
+            before.clear();
+        }
+        let mut known = BTreeMap::<_, BTreeSet<_>>::new();
         for (room, (slot, start)) in &record.rooms {
             let sent = cursor.and_then(|cursor| cursor.get(slot));
-            before.extend(sent.map(|sent| (*slot, *sent)));
+            let known = known.entry(*slot).or_default();
+            known.insert(*start);
+            known.extend(sent.copied());
             // Along a branch epochs rise, so the later of two positions needs no log.
             let position = match sent {
                 Some(sent) if rules.keep(Rule::LaterOfBoth) => *sent.max(start),
@@ -94,10 +104,14 @@ impl Recovery {
             };
             rooms.entry(*slot).or_default().insert(room.clone(), position);
         }
+        if !rules.keep(Rule::BothOnBranch) {
+            known.clear();
+        }
         let all = rooms.iter();
         let joining = all.flat_map(|(slot, of)| of.keys().map(|room| (*slot, room.clone())));
         Some(Self {
             joining: joining.collect(),
+            known,
             unread: rooms.keys().copied().collect(),
             rooms,
             entries: Vec::new(),
@@ -126,6 +140,7 @@ impl Recovery {
         let rooms = self.rooms.get(&slot).into_iter().flatten();
         Request::Read {
             rooms: rooms.map(|(room, after)| (room.clone(), *after)).collect(),
+            known: self.known.get(&slot).into_iter().flatten().copied().collect(),
             upto: Some(upto),
         }
     }

@@ -67,12 +67,18 @@ pub(crate) enum Rule {
     FeedInOrder,
     /// Old homes cannot write.
     RefuseOldHome,
+    /// Takes count before changes.
+    CountTakes,
     /// A home whose change was lost with a branch is not written over silently.
     NoticeFork,
     /// Records are put again in a new epoch.
     PutAgain,
     /// A position is the later of the room's start and the cursor.
     LaterOfBoth,
+    /// And both must be on the branch.
+    BothOnBranch,
+    /// A recovered socket's cursor goes on from the offset that was presented.
+    KeepCursor,
     /// An offset of an earlier pid says nothing.
     IgnoreStale,
     /// A room is left when that is written.

@@ -54,7 +54,7 @@ pub(super) struct Socket {
     last: Option<Position>,
     /// Whether its record was taken in a kept epoch.
     is_taken_kept: bool,
-    /// Joined and left rooms whose acknowledgement waits for a write, and the version.
+    /// Joined and left rooms whose acknowledgement waits for a write, and which change it is.
     acks: Vec<(u64, Room, Option<Position>)>,
 }
 
@@ -186,13 +186,13 @@ impl World {
             return;
         }
         (socket.is_writing, socket.again) = (true, false);
-        let (slot, version) = (socket.slot, socket.record.version);
+        let (slot, change) = (socket.slot, socket.record.change);
         let request = Request::Put {
             pid: socket.pid.clone(),
             record: socket.record.clone(),
             last: socket.last,
         };
-        self.ask(host, slot, request, Wanted::Write(conn, version));
+        self.ask(host, slot, request, Wanted::Write(conn, change));
     }
 
     pub(super) fn gateway_answered(
@@ -204,7 +204,7 @@ impl World {
         match wanted {
             Wanted::Nothing => Ok(()),
             Wanted::Take(conn, slot, pid) => self.taken(host, conn, (slot, pid), answer),
-            Wanted::Write(conn, version) => self.written(host, conn, version, answer),
+            Wanted::Write(conn, change) => self.written(host, conn, change, answer),
             Wanted::Read(conn, slot) => {
                 let Some(Phase::Recovering(recovery)) =
                     self.socket(host, conn).map(|it| &mut it.phase)
@@ -280,7 +280,7 @@ impl World {
         self.step(host, conn, end)
     }
 
-    fn written(&mut self, host: usize, conn: u64, version: u64, answer: Answer) -> Checked {
+    fn written(&mut self, host: usize, conn: u64, change: u64, answer: Answer) -> Checked {
         let Some(socket) = self.socket(host, conn) else {
             return Ok(());
         };
@@ -291,7 +291,7 @@ impl World {
         };
         socket.last = Some(position);
         let acks = std::mem::take(&mut socket.acks);
-        let (now, later) = acks.into_iter().partition(|(of, ..)| *of <= version);
+        let (now, later) = acks.into_iter().partition(|(of, ..)| *of <= change);
         socket.acks = later;
         let (client, again) = (socket.client, socket.again);
         if matches!(socket.phase, Phase::Opening) {
@@ -345,9 +345,9 @@ impl World {
         }
         if member.start.is_none() {
             (member.start, member.seen) = (Some(at), at);
-            socket.record.version += 1;
+            socket.record.change += 1;
             socket.record.rooms.insert(room.clone(), (slot, at));
-            socket.acks.push((socket.record.version, room, Some(at)));
+            socket.acks.push((socket.record.change, room, Some(at)));
             self.write(host, conn);
         }
         Ok(())
@@ -487,8 +487,8 @@ impl World {
             return;
         };
         member.seen = entry.position;
-        let cursor = socket.cursor.entry(slot).or_default();
-        *cursor = entry.position.max(*cursor);
+        // Not the later of both: what it says of a slot may be of another branch.
+        socket.cursor.insert(slot, entry.position);
         let frame = Frame::Event {
             room: room.clone(),
             slot,
@@ -579,9 +579,9 @@ impl World {
                 if early {
                     socket.members.remove(room);
                 }
-                socket.record.version += 1;
+                socket.record.change += 1;
                 socket.record.rooms.remove(room);
-                socket.acks.push((socket.record.version, room.clone(), None));
+                socket.acks.push((socket.record.change, room.clone(), None));
                 if early {
                     self.leave_room(host, slot, room);
                 }
