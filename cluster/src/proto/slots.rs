@@ -311,10 +311,11 @@ impl Slots {
             Message::Ask { rid, request } => machine.on_ask(from, rid, request, context),
             Message::Told { rid, answer } => self.told(rid, answer),
             Message::Feed {
+                eid,
                 stream,
                 rooms,
                 after,
-            } => machine.on_feed(from, stream, rooms, after, context),
+            } => machine.on_feed(from, (eid, stream), rooms, after, context),
             Message::FeedChange {
                 stream,
                 nth,

@@ -1,6 +1,6 @@
 //! A client as it is written by others: it keeps the last offset, and trusts what it is told.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
@@ -71,6 +71,8 @@ pub(super) struct Client {
     /// Which rooms it is in is for the server to say: something went unanswered, or was not kept.
     pub(super) is_unsure: bool,
     pub(super) is_connected: bool,
+    /// Rooms that it left where nothing is kept: if it is in them again, that is no promise.
+    pub(super) left: BTreeSet<(Room, Position)>,
     processed: Processed,
     /// What had been processed at each offset since it came back.
     earlier: Vec<(Option<Offset>, Processed)>,
@@ -135,6 +137,7 @@ impl Client {
             self.pid = Some(pid);
             self.rooms.clear();
             self.processed.clear();
+            self.left.clear();
             self.earlier = vec![(self.offset.clone(), Processed::new())];
             return Ok(());
         };
@@ -161,6 +164,9 @@ impl Client {
             return Err(format!("4: {pid:?} gets {position:?}, which is not committed"));
         }
         let after = self.has_up_to(room, start);
+        if self.left.contains(&(room.clone(), start)) {
+            return Ok(());
+        }
         if position <= after {
             return Err(format!("5: {pid:?} gets {position:?} of {room:?} after {after:?}"));
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::context::Context;
 use super::machine::{Machine, Role};
 use super::rules::Rule;
-use super::{Body, Entry, Message, NodeId, Position, Room};
+use super::{Body, Eid, Entry, Message, NodeId, Position, Room};
 
 /// One node that listens.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ impl Machine {
     pub(super) fn on_feed(
         &mut self,
         from: NodeId,
-        stream: u64,
+        (eid, stream): (Eid, u64),
         rooms: BTreeMap<Room, bool>,
         after: Option<Position>,
         context: &mut Context,
@@ -45,14 +45,13 @@ impl Machine {
         let Role::Open(owned) = &self.role else {
             return;
         };
+        if owned.eid != eid && context.rules.keep(Rule::FeedOfEpoch) {
+            return;
+        }
         if owned.feeder.feeds.get(&from).is_some_and(|feed| feed.stream >= stream) {
             return;
         }
         let (commit, position) = self.committed();
-        if after.is_some_and(|after| after.eid > position.eid) {
-            // Fed by a later owner.
-            return;
-        }
         let (mut cut, mut entries) = (Vec::new(), Vec::new());
         for room in rooms.iter().filter(|(_, is_new)| !**is_new).map(|(room, _)| room) {
             match after.map(|after| (after, self.check(room, after, commit, context))) {

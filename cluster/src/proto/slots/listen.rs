@@ -120,7 +120,7 @@ impl Listening {
     }
 
     pub(super) fn reopen(&mut self, slot: SlotNo, stream: u64, context: &mut Context) {
-        let Some((_, owner)) = self.owner else {
+        let Some((eid, owner)) = self.owner else {
             return;
         };
         (self.stream, self.is_open, self.asked_ms) = (stream, false, context.now.ms);
@@ -131,6 +131,7 @@ impl Listening {
             rooms.insert(room.clone(), !joined.is_ready);
         }
         let message = Message::Feed {
+            eid,
             stream,
             rooms,
             after: self.position,

@@ -162,6 +162,8 @@ pub enum Message {
     },
     /// Feed me these rooms from now on.
     Feed {
+        /// The epoch that is asked: a late request must not be taken for one of the next.
+        eid: Eid,
         /// The listener's number for this stream; what came on others is void.
         stream: u64,
         /// Rooms that have been fed up to `after`, and new ones.

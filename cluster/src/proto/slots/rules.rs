@@ -63,6 +63,8 @@ pub(crate) enum Rule {
     FeedCommitted,
     /// A feed goes on where it was, or its rooms are cut.
     FeedResumes,
+    /// A stream is of one epoch.
+    FeedOfEpoch,
     /// A gap in a feed is noticed.
     FeedInOrder,
     /// Old homes cannot write.

@@ -73,6 +73,9 @@ impl World {
                 return Err(format!("9: {pid:?} lives at {homes:?}, not {host} {conn}"));
             }
             for (room, start) in &client.rooms {
+                if client.left.contains(&(room.clone(), *start)) {
+                    continue;
+                }
                 let of_room = ROOMS.iter().find(|(name, _)| name.as_bytes() == room);
                 let slot = of_room.map_or(0, |(_, slot)| *slot);
                 let head = self.head(slot).ok_or("a slot has no owner")?;

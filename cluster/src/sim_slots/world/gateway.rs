@@ -312,6 +312,9 @@ impl World {
                     let socket = self.socket(host, conn);
                     let member = socket.and_then(|socket| socket.members.remove(&room));
                     if let Some(member) = member {
+                        if let Some(start) = member.start.filter(|_| !kept) {
+                            self.clients[client].left.insert((room.clone(), start));
+                        }
                         self.leave_room(host, member.slot, &room);
                     }
                     Frame::Left { room, kept }
