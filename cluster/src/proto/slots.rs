@@ -367,6 +367,7 @@ pub(crate) mod peek {
         pub(crate) copies: Vec<NodeId>,
         pub(crate) following: Option<Eid>,
         pub(crate) filling: bool,
+        pub(crate) size: u64,
     }
 
     impl Slots {
@@ -383,11 +384,13 @@ pub(crate) mod peek {
                 copies: Vec::new(),
                 following: None,
                 filling: machine.fill.is_some(),
+                size: 0,
             };
             match &machine.role {
                 Role::Open(owned) => {
                     peek.open = Some((owned.eid, owned.kept, owned.commit));
                     peek.copies.clone_from(&owned.copies);
+                    peek.size = owned.size;
                 }
                 Role::Following(eid) => peek.following = Some(*eid),
                 _ => {}

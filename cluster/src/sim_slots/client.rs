@@ -71,7 +71,8 @@ pub(super) struct Client {
     /// Which rooms it is in is for the server to say: something went unanswered, or was not kept.
     pub(super) is_unsure: bool,
     pub(super) is_connected: bool,
-    /// Rooms that it left where nothing is kept: if it is in them again, that is no promise.
+    /// Memberships that it left. It may be in them again where that is not known, on a side of a
+    /// partition that keeps nothing or as that side's change was lost; then they promise nothing.
     pub(super) left: BTreeSet<(Room, Position)>,
     processed: Processed,
     /// What had been processed at each offset since it came back.

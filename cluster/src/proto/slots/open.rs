@@ -369,7 +369,8 @@ impl Machine {
             self.back_off(context);
         }
         let (eid, end) = (opening.eid, opening.base_end);
-        let owned = Ownership::new(eid, copies, kept, end, context);
+        let size = size(&opening.answers, context);
+        let owned = Ownership::new(eid, copies, (kept, size), end, context);
         self.role = Role::Open(Box::new(owned));
     }
 }
@@ -381,8 +382,12 @@ impl Opening {
     }
 }
 
-/// How many nodes are a quorum, by what all that were sealed know of the cluster's size.
-fn quorum(answers: &BTreeMap<NodeId, Sealed>, context: &Context) -> u64 {
+/// How many nodes the cluster has, by what all that were sealed know.
+fn size(answers: &BTreeMap<NodeId, Sealed>, context: &Context) -> u64 {
     let sizes = answers.values().map(|sealed| sealed.size);
-    sizes.fold(context.size(), u64::max) / 2 + 1
+    sizes.fold(context.size(), u64::max)
+}
+
+fn quorum(answers: &BTreeMap<NodeId, Sealed>, context: &Context) -> u64 {
+    size(answers, context) / 2 + 1
 }

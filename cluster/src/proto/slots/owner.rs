@@ -34,6 +34,8 @@ pub(super) struct Ownership {
     pub(super) eid: Eid,
     pub(super) copies: Vec<NodeId>,
     pub(super) kept: bool,
+    /// For how large a cluster it was opened.
+    pub(super) size: u64,
     /// Up to here the log can be read.
     pub(super) commit: u64,
     /// Up to here it is stored by the owner, and by the follower.
@@ -55,7 +57,7 @@ impl Ownership {
     pub(super) fn new(
         eid: Eid,
         copies: Vec<NodeId>,
-        kept: bool,
+        (kept, size): (bool, u64),
         end: u64,
         context: &Context,
     ) -> Self {
@@ -63,6 +65,7 @@ impl Ownership {
             eid,
             copies,
             kept,
+            size,
             commit: end,
             flushed: end,
             copied: end,

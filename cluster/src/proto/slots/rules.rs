@@ -23,6 +23,8 @@ pub(crate) enum Rule {
     QuorumSealed,
     /// One of the copies of the last reign was sealed.
     CopySealed,
+    /// An epoch is opened again for a cluster that has grown.
+    OpenWhenGrown,
     /// That copy has the reign in its chain.
     CopyHasReign,
     /// A reign is installed only while the promise holds.

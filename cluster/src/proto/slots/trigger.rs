@@ -2,6 +2,7 @@
 
 use super::context::Context;
 use super::machine::{Machine, Role};
+use super::rules::Rule;
 
 /// How long a node must be the first in the order of a slot before it opens it.
 const FIRST_MS: u64 = 1000;
@@ -67,6 +68,8 @@ impl Machine {
         let others = context.view.alive.iter().filter(|node| **node != context.id);
         let alive = 1 + others.filter(|node| context.is_alive(**node)).count() as u64;
         let can_be_kept = alive > context.size() / 2;
-        owned.follower() != order.get(1).copied() || (!owned.kept && can_be_kept)
+        // A quorum of the larger cluster must know who held the slot, too.
+        let has_grown = context.size() > owned.size && context.rules.keep(Rule::OpenWhenGrown);
+        has_grown || owned.follower() != order.get(1).copied() || (!owned.kept && can_be_kept)
     }
 }

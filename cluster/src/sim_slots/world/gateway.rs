@@ -312,7 +312,7 @@ impl World {
                     let socket = self.socket(host, conn);
                     let member = socket.and_then(|socket| socket.members.remove(&room));
                     if let Some(member) = member {
-                        if let Some(start) = member.start.filter(|_| !kept) {
+                        if let Some(start) = member.start {
                             self.clients[client].left.insert((room.clone(), start));
                         }
                         self.leave_room(host, member.slot, &room);

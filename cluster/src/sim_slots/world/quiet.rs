@@ -1,7 +1,7 @@
 //! When nothing goes wrong any more, all must be well soon.
 
 use super::{Checked, Kind, SLOTS, World};
-use crate::proto::slots::{Chain, Position};
+use crate::proto::slots::{Chain, Position, Rule};
 
 impl World {
     /// Nothing goes wrong from now on: ways are healed, all run, nobody drains.
@@ -35,6 +35,9 @@ impl World {
                     copies = peek.copies.len();
                     if !kept {
                         return Err(format!("slot {slot}: {eid:?} is not kept"));
+                    }
+                    if peek.size < count as u64 && self.rules.keep(Rule::OpenWhenGrown) {
+                        return Err(format!("slot {slot}: {eid:?} is of {}", peek.size));
                     }
                     if copies < 2 && hosts.clone().filter(|it| !it.is_draining).count() > 1 {
                         return Err(format!("slot {slot}: {eid:?} has no follower"));
