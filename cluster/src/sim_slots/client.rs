@@ -13,13 +13,16 @@ use crate::proto::slots::{Cursor, Position, Room, SlotNo};
 pub(super) struct Offset {
     pub(super) text: Bytes,
     pub(super) cursor: Option<Cursor>,
+    /// Where the socket's record was written last when this was sent.
+    pub(super) written: Position,
 }
 
 impl Offset {
-    pub(super) fn of(cursor: &Cursor) -> Self {
+    pub(super) fn of(cursor: &Cursor, written: Position) -> Self {
         Self {
-            text: Bytes::from(format!("{cursor:?}")),
+            text: Bytes::from(format!("{written:?} {cursor:?}")),
             cursor: Some(cursor.clone()),
+            written,
         }
     }
 }
@@ -210,6 +213,7 @@ impl Client {
             self.offset = Some(Offset {
                 text: Bytes::from(format!("broken{}", random.next())),
                 cursor: None,
+                written: Position::default(),
             });
         }
         self.earlier = vec![(self.offset.clone(), self.processed.clone())];

@@ -68,9 +68,6 @@ pub struct Home {
 pub struct Record {
     /// The connection that holds it now.
     pub home: Home,
-    /// How often it was taken by another connection: a home that has lost it cannot write over its
-    /// successor, however many changes it has waiting.
-    pub version: u64,
     /// Rises with each change that the home makes.
     pub change: u64,
     /// The recoverable rooms that it is in, and up to where each log was when it joined.
@@ -81,6 +78,14 @@ pub struct Record {
     pub gone_ms: Option<u64>,
     /// User, session, other rooms: opaque here.
     pub data: Bytes,
+}
+
+impl Record {
+    /// A home takes it over.
+    pub(super) fn take(&mut self, home: Home) -> Home {
+        (self.change, self.gone_ms) = (0, None);
+        std::mem::replace(&mut self.home, home)
+    }
 }
 
 /// A record and the number of the entry that made it so.

@@ -243,6 +243,8 @@ pub enum Request {
         pid: Pid,
         /// Where it is now.
         home: Home,
+        /// The offset that it presents, and where the record was written last when that was sent.
+        offset: Option<(Bytes, Position)>,
     },
     /// The home has lost its client, which may come back.
     Leave {

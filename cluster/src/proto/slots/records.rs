@@ -3,6 +3,8 @@
 //! The table is what the end of the log says. Every change is an entry, and is answered when that
 //! is committed; so is a request that was made before and is repeated.
 
+use bytes::Bytes;
+
 use super::context::Context;
 use super::machine::{Machine, Role};
 use super::rules::Rule;
@@ -21,7 +23,9 @@ impl Machine {
     ) -> Option<Answer> {
         match request {
             Request::Put { pid, record, last } => self.put(asker, pid, record, last, context),
-            Request::Take { pid, home } => self.take(asker, pid, home, context),
+            Request::Take { pid, home, offset } => {
+                self.take(asker, pid, home, offset, context)
+            }
             Request::Leave { pid, home } => {
                 let (mut record, _) = match self.held(&pid, home) {
                     Some(held) => held,
@@ -85,30 +89,15 @@ impl Machine {
             return self.write(asker, pid, Some(record), None, context);
         };
         let (old, seq) = (&kept.record, kept.seq);
-        let is_same = old.home == record.home;
-        let is_newer = if context.rules.keep(Rule::CountTakes) {
-            let is_change = is_same && old.version == record.version && old.change < record.change;
-            old.version < record.version || is_change
-        } else {
-            old.version + old.change < record.version + record.change
-        };
-        if is_same && !is_newer {
-            self.answer_at(seq, asker, None, None, context);
-            return None;
-        }
-        if is_newer {
-            let evict = (!is_same).then(|| (pid.clone(), old.home));
-            let body = Body::Record {
-                pid,
-                record: Some(record),
-            };
-            let seq = self.append(body, context);
-            self.answer_at(seq, asker, None, evict, context);
-            return None;
-        }
-        if !context.rules.keep(Rule::RefuseOldHome) {
+        let is_old_home = old.home != record.home && context.rules.keep(Rule::RefuseOldHome);
+        if !is_old_home {
+            if old.change >= record.change {
+                self.answer_at(seq, asker, None, None, context);
+                return None;
+            }
             return self.write(asker, pid, Some(record), None, context);
         }
+        // If what this home wrote last is on this branch, the other took the record over from it.
         let is_known = last.is_none_or(|last| self.log.chain.holds(last, self.log.end));
         if !is_known && context.rules.keep(Rule::NoticeFork) {
             // What this home did was lost with a branch, and the client may be at either: it must
@@ -125,22 +114,30 @@ impl Machine {
         asker: (NodeId, u64),
         pid: Pid,
         home: Home,
+        offset: Option<(Bytes, Position)>,
         context: &mut Context,
     ) -> Option<Answer> {
         let Some(kept) = self.log.records.get(&pid) else {
             return Some(Answer::Lost);
         };
+        let offset = offset.filter(|(text, _)| kept.record.stale.as_ref() != Some(text));
+        if let Some((_, written)) = offset
+            && !self.log.chain.holds(written, self.log.end)
+            && context.rules.keep(Rule::KnowWritten)
+        {
+            // This record lacks what the socket that sent the offset had written: its offset says
+            // nothing about the rooms that are known here.
+            return Some(Answer::Lost);
+        }
         let (mut record, seq) = (kept.record.clone(), kept.seq);
         if record.home == home {
             self.answer_at(seq, asker, Some(record), None, context);
             return None;
         }
-        let gone_ms = record.gone_ms.take();
-        if gone_ms.is_some_and(|gone| self.is_over(gone, context)) {
+        if record.gone_ms.is_some_and(|gone| self.is_over(gone, context)) {
             return Some(Answer::Lost);
         }
-        let old = std::mem::replace(&mut record.home, home);
-        (record.version, record.change) = (record.version + 1, 0);
+        let old = record.take(home);
         let taken = (record.clone(), old);
         self.write(asker, pid, Some(record), Some(taken), context)
     }

@@ -71,8 +71,8 @@ pub(crate) enum Rule {
     FeedInOrder,
     /// Old homes cannot write.
     RefuseOldHome,
-    /// Takes count before changes.
-    CountTakes,
+    /// A record that lacks what an offset's socket had written is of no use to it.
+    KnowWritten,
     /// A home whose change was lost with a branch is not written over silently.
     NoticeFork,
     /// Records are put again in a new epoch.

@@ -101,6 +101,8 @@ impl World {
         self.clients[client].home = Some((host, boot, conn));
         let slot = (client % 2) as SlotNo;
         let pid = self.clients[client].pid.clone();
+        let known = offset.as_ref().filter(|offset| offset.cursor.is_some());
+        let known = known.map(|offset| (offset.text.clone(), offset.written));
         let socket = Socket {
             client,
             pid: pid.clone().unwrap_or_default(),
@@ -122,7 +124,12 @@ impl World {
             Some(pid) => {
                 let home = self.home(host, conn);
                 let wanted = Wanted::Take(conn, slot, pid.clone());
-                self.ask(host, slot, Request::Take { pid, home }, wanted);
+                let request = Request::Take {
+                    pid,
+                    home,
+                    offset: known,
+                };
+                self.ask(host, slot, request, wanted);
             }
             None => self.begin(host, conn),
         }
@@ -143,7 +150,6 @@ impl World {
         socket.last = None;
         socket.record = Record {
             home,
-            version: 1,
             stale: socket.offset.as_ref().map(|offset| offset.text.clone()),
             ..Record::default()
         };
@@ -253,8 +259,12 @@ impl World {
         let offset = socket.offset.clone();
         let presented = match &offset {
             None => Presented::Nothing,
-            Some(Offset { text, cursor: Some(cursor) }) => Presented::Offset(text, cursor),
-            Some(Offset { text, cursor: None }) => Presented::Unreadable(text),
+            Some(Offset {
+                text,
+                cursor: Some(cursor),
+                ..
+            }) => Presented::Offset(text, cursor),
+            Some(Offset { text, .. }) => Presented::Unreadable(text),
         };
         let Some(mut recovery) = Recovery::new(&record, presented, rules) else {
             return self.step(host, conn, Step::Refused);
@@ -492,12 +502,13 @@ impl World {
         member.seen = entry.position;
         // Not the later of both: what it says of a slot may be of another branch.
         socket.cursor.insert(slot, entry.position);
+        let written = socket.last.unwrap_or_default();
         let frame = Frame::Event {
             room: room.clone(),
             slot,
             start,
             position: entry.position,
-            offset: Offset::of(&socket.cursor),
+            offset: Offset::of(&socket.cursor, written),
         };
         let client = socket.client;
         self.frame(host, conn, client, frame);
