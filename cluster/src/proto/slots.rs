@@ -42,6 +42,7 @@ mod recover;
 mod rules;
 mod sealed;
 mod trigger;
+mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -55,6 +56,7 @@ pub use log::{Basis, Invalid, Limits, Stored, Write};
 pub use message::{Answer, Message, Reign, Request, Sealed};
 pub use recover::{Cursor, Presented, Recovery, Step};
 pub(crate) use rules::{Rule, Rules};
+pub use wire::Malformed;
 
 use ask::Asked;
 use context::{Context, Then};
@@ -118,7 +120,14 @@ impl Slots {
         unclean: bool,
         seed: u64,
     ) -> Self {
-        Self::with_rules((id, boot), settings, stored, unclean, seed, Rules::default())
+        Self::with_rules(
+            (id, boot),
+            settings,
+            stored,
+            unclean,
+            seed,
+            Rules::default(),
+        )
     }
 
     pub(crate) fn with_rules(
@@ -413,7 +422,9 @@ pub(crate) mod peek {
         pub(crate) fn homes(&self, slot: SlotNo) -> Vec<(super::Pid, super::Record)> {
             let log = &self.machines[usize::from(slot)].log;
             let records = log.records.iter();
-            records.map(|(pid, kept)| (pid.clone(), kept.record.clone())).collect()
+            records
+                .map(|(pid, kept)| (pid.clone(), kept.record.clone()))
+                .collect()
         }
     }
 

@@ -115,7 +115,8 @@ impl Client {
                 let truth = &truths[usize::from(slot)];
                 self.event(&room, start, position, truth)?;
                 self.offset = Some(offset);
-                self.earlier.push((self.offset.clone(), self.processed.clone()));
+                self.earlier
+                    .push((self.offset.clone(), self.processed.clone()));
             }
         }
         Ok(true)
@@ -150,7 +151,10 @@ impl Client {
         }
         // A side that keeps nothing may lack what another kept; at the heal the client is told.
         if kept && !self.is_unsure && self.rooms != rooms {
-            return Err(format!("10: {pid:?} is in {:?}, restored is {rooms:?}", self.rooms));
+            return Err(format!(
+                "10: {pid:?} is in {:?}, restored is {rooms:?}",
+                self.rooms
+            ));
         }
         self.rooms = rooms;
         Ok(())
@@ -165,20 +169,28 @@ impl Client {
     ) -> Result<(), String> {
         let pid = &self.pid;
         if !truth.is_committed(position) {
-            return Err(format!("4: {pid:?} gets {position:?}, which is not committed"));
+            return Err(format!(
+                "4: {pid:?} gets {position:?}, which is not committed"
+            ));
         }
         let after = self.has_up_to(room, start);
         if self.left.contains(&(room.clone(), start)) {
             return Ok(());
         }
         if position <= after {
-            return Err(format!("5: {pid:?} gets {position:?} of {room:?} after {after:?}"));
+            return Err(format!(
+                "5: {pid:?} gets {position:?} of {room:?} after {after:?}"
+            ));
         }
         let Some(owed) = truth.between(room, after, position) else {
-            return Err(format!("5: {pid:?} in {room:?}: {after:?} is not before {position:?}"));
+            return Err(format!(
+                "5: {pid:?} in {room:?}: {after:?} is not before {position:?}"
+            ));
         };
         if owed != [position] {
-            return Err(format!("5: {pid:?} in {room:?} after {after:?}: {position:?}, not {owed:?}"));
+            return Err(format!(
+                "5: {pid:?} in {room:?} after {after:?}: {position:?}, not {owed:?}"
+            ));
         }
         self.processed.insert(room.clone(), (start, position));
         Ok(())

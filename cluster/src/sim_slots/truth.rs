@@ -56,9 +56,7 @@ impl Truth {
         let Position { eid, seq } = entry.position;
         let (room, id) = match &entry.body {
             Body::Event { room, id, .. } => (Some(room.clone()), id.clone()),
-            Body::Record { pid, record } => {
-                (None, Bytes::from(format!("{pid:?} {record:?}")))
-            }
+            Body::Record { pid, record } => (None, Bytes::from(format!("{pid:?} {record:?}"))),
         };
         let fact = Fact {
             room: room.clone(),
@@ -80,7 +78,10 @@ impl Truth {
         if let (Some(known_ms), Some(epoch)) = (known_ms, self.epochs.get(&eid)) {
             let others = same.iter().filter(|it| **it != (eid, seq));
             for (other, at) in others {
-                let on_branch = epoch.chain.extent(*other, seq).is_some_and(|it| *at <= it.1);
+                let on_branch = epoch
+                    .chain
+                    .extent(*other, seq)
+                    .is_some_and(|it| *at <= it.1);
                 let age_ms = now_ms - self.values[&(*other, *at)].at_ms;
                 if on_branch && age_ms <= known_ms {
                     return Err(format!("8: {entry:?} is at {other:?} {at} already"));
@@ -134,10 +135,14 @@ impl Truth {
 
     /// A kept epoch must have all kept entries, or none.
     fn keep(&mut self, eid: Eid, chain: &Chain, end: u64) -> Checked {
-        let earlier = self.epochs.iter().filter(|(other, epoch)| epoch.kept && **other < eid);
+        let earlier = self
+            .epochs
+            .iter()
+            .filter(|(other, epoch)| epoch.kept && **other < eid);
         let earlier: Vec<(Eid, u64)> = earlier.map(|(other, it)| (*other, it.commit)).collect();
-        let (lost, known): (Vec<_>, Vec<_>) =
-            earlier.into_iter().partition(|(other, _)| self.lost.contains(other));
+        let (lost, known): (Vec<_>, Vec<_>) = earlier
+            .into_iter()
+            .partition(|(other, _)| self.lost.contains(other));
         if let Some((other, _)) = lost.iter().find(|(other, _)| chain.has(*other)) {
             return Err(format!("3: {eid:?} goes on from {other:?}, before a cut"));
         }
@@ -147,7 +152,9 @@ impl Truth {
             return Ok(());
         }
         if known.iter().any(|(other, _)| chain.has(*other)) {
-            return Err(format!("3: {eid:?} on {chain:?} up to {end} lacks some of {known:?}"));
+            return Err(format!(
+                "3: {eid:?} on {chain:?} up to {end} lacks some of {known:?}"
+            ));
         }
         self.cuts += 1;
         self.lost.extend(known.iter().map(|(other, _)| *other));
@@ -175,8 +182,14 @@ impl Truth {
         let later = self.epochs.range(eid..).skip(1);
         for (other, later) in later.filter(|(_, it)| it.kept) {
             let start = later.chain.extent(*other, u64::MAX).map_or(0, |it| it.0);
-            if later.chain.extent(eid, start - 1).is_none_or(|it| it.1 < seq) {
-                return Err(format!("3: {eid:?} keeps {seq} after {other:?} began without"));
+            if later
+                .chain
+                .extent(eid, start - 1)
+                .is_none_or(|it| it.1 < seq)
+            {
+                return Err(format!(
+                    "3: {eid:?} keeps {seq} after {other:?} began without"
+                ));
             }
         }
         Ok(())
@@ -195,7 +208,9 @@ impl Truth {
     pub(super) fn find(&self, id: &Bytes) -> Vec<(Eid, u64, String)> {
         let found = self.values.iter().filter(|(_, fact)| fact.id == *id);
         let chain = |eid| format!("{:?}", self.epochs.get(&eid));
-        found.map(|((eid, seq), _)| (*eid, *seq, chain(*eid))).collect()
+        found
+            .map(|((eid, seq), _)| (*eid, *seq, chain(*eid)))
+            .collect()
     }
 
     /// The chain of an epoch to the last cut.
@@ -222,7 +237,10 @@ impl Truth {
             if first <= last {
                 let values = self.values.range((*eid, first)..=(*eid, last));
                 let of_room = values.filter(|(_, fact)| fact.room.as_ref() == Some(room));
-                found.extend(of_room.map(|((eid, seq), _)| Position { eid: *eid, seq: *seq }));
+                found.extend(of_room.map(|((eid, seq), _)| Position {
+                    eid: *eid,
+                    seq: *seq,
+                }));
             }
         }
         Some(found)
@@ -238,7 +256,10 @@ impl Truth {
             let last = chain.extent(*eid, upto).map_or(0, |it| it.1);
             if *start <= last {
                 let values = self.values.range((*eid, *start)..=(*eid, last));
-                found.extend(values.map(|((eid, seq), _)| Position { eid: *eid, seq: *seq }));
+                found.extend(values.map(|((eid, seq), _)| Position {
+                    eid: *eid,
+                    seq: *seq,
+                }));
             }
         }
         found

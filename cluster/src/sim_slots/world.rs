@@ -49,20 +49,45 @@ impl Kind {
 /// that is gone is void.
 #[derive(Clone, Debug)]
 enum Event {
-    Tick { host: usize, boot: u64 },
+    Tick {
+        host: usize,
+        boot: u64,
+    },
     /// A process looks at its gossip.
-    Look { host: usize, boot: u64 },
-    Arrive { from: usize, to: usize, slot: SlotNo, message: Box<Message> },
+    Look {
+        host: usize,
+        boot: u64,
+    },
+    Arrive {
+        from: usize,
+        to: usize,
+        slot: SlotNo,
+        message: Box<Message>,
+    },
     /// Everything up to a write is flushed, or written through.
-    Flushed { host: usize, boot: u64, upto: u64, token: Token },
-    Synced { host: usize, boot: u64, upto: u64, token: Token },
+    Flushed {
+        host: usize,
+        boot: u64,
+        upto: u64,
+        token: Token,
+    },
+    Synced {
+        host: usize,
+        boot: u64,
+        upto: u64,
+        token: Token,
+    },
     /// A way is free again.
     Heal(usize, usize),
     Start(usize),
     /// A client does something.
     Client(usize),
     /// A node notices that a client is gone.
-    Notice { host: usize, boot: u64, conn: u64 },
+    Notice {
+        host: usize,
+        boot: u64,
+        conn: u64,
+    },
     /// Somebody does something.
     Act,
 }
@@ -177,7 +202,8 @@ impl World {
             }
             let ((at_ms, _), event) = entry.remove_entry();
             self.now_ms = at_ms;
-            self.happen(event).map_err(|why| format!("at {at_ms}: {why}"))?;
+            self.happen(event)
+                .map_err(|why| format!("at {at_ms}: {why}"))?;
         }
         self.now_ms = until_ms;
         Ok(())
@@ -192,13 +218,24 @@ impl World {
         match event {
             Event::Tick { host, boot } => self.tick(host, boot),
             Event::Look { host, boot } => self.look(host, boot),
-            Event::Arrive { from, to, slot, message } => self.arrive(from, to, slot, *message),
-            Event::Flushed { host, boot, upto, token } => {
-                self.persisted(host, boot, token, |disk| disk.flush(upto))
-            }
-            Event::Synced { host, boot, upto, token } => {
-                self.persisted(host, boot, token, |disk| disk.sync(upto))
-            }
+            Event::Arrive {
+                from,
+                to,
+                slot,
+                message,
+            } => self.arrive(from, to, slot, *message),
+            Event::Flushed {
+                host,
+                boot,
+                upto,
+                token,
+            } => self.persisted(host, boot, token, |disk| disk.flush(upto)),
+            Event::Synced {
+                host,
+                boot,
+                upto,
+                token,
+            } => self.persisted(host, boot, token, |disk| disk.sync(upto)),
             Event::Heal(from, to) => {
                 self.cut.remove(&(from, to));
                 Ok(())
@@ -236,12 +273,28 @@ impl World {
         if is_twice {
             let after = at_ms - self.now_ms + self.random.below(3000);
             let message = Box::new(message.clone());
-            self.after(after, Event::Arrive { from, to, slot, message });
+            self.after(
+                after,
+                Event::Arrive {
+                    from,
+                    to,
+                    slot,
+                    message,
+                },
+            );
         }
         if self.random.percent(2) && !self.is_quiet {
             at_ms += self.random.below(1500);
         }
         let message = Box::new(message);
-        self.after(at_ms - self.now_ms, Event::Arrive { from, to, slot, message });
+        self.after(
+            at_ms - self.now_ms,
+            Event::Arrive {
+                from,
+                to,
+                slot,
+                message,
+            },
+        );
     }
 }

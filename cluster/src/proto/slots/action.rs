@@ -3,9 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{
-    Answer, Eid, Entry, Home, Message, NodeId, Pid, Position, Reign, Room, SlotNo, Write,
-};
+use super::{Answer, Eid, Entry, Home, Message, NodeId, Pid, Position, Reign, Room, SlotNo, Write};
 
 /// Names something that the disk was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -55,7 +55,8 @@ impl Slots {
         };
         asked.next_ms = self.context.now.ms + AGAIN_MS;
         let (slot, request) = (asked.slot, asked.request.clone());
-        self.context.send(owner, slot, Message::Ask { rid, request });
+        self.context
+            .send(owner, slot, Message::Ask { rid, request });
     }
 
     pub(super) fn ask_again(&mut self) {

@@ -22,10 +22,16 @@ impl Slots {
                 continue;
             };
             for (node, stream, sent) in owned.feeder.streams() {
-                feeding.entry(node).or_default().push((machine.slot, stream, sent));
+                feeding
+                    .entry(node)
+                    .or_default()
+                    .push((machine.slot, stream, sent));
             }
             if let Some(follower) = owned.follower() {
-                holding.entry(follower).or_default().push((machine.slot, owned.eid));
+                holding
+                    .entry(follower)
+                    .or_default()
+                    .push((machine.slot, owned.eid));
             }
         }
         feeding.remove(&self.context.id);

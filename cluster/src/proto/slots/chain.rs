@@ -81,7 +81,12 @@ mod tests {
     }
 
     fn chain(epochs: &[(u64, u64)]) -> Chain {
-        Chain(epochs.iter().map(|(it, start)| (eid(*it), *start)).collect())
+        Chain(
+            epochs
+                .iter()
+                .map(|(it, start)| (eid(*it), *start))
+                .collect(),
+        )
     }
 
     #[test]
@@ -96,8 +101,14 @@ mod tests {
     #[test]
     fn logs_are_the_same_up_to_where_their_last_shared_epoch_ends_in_one() {
         let one = chain(&[(1, 1), (2, 4)]);
-        assert_eq!(one.common(9, &chain(&[(1, 1), (2, 4), (3, 8)]), 20), Some(7));
-        assert_eq!(one.common(5, &chain(&[(1, 1), (2, 4), (3, 8)]), 20), Some(5));
+        assert_eq!(
+            one.common(9, &chain(&[(1, 1), (2, 4), (3, 8)]), 20),
+            Some(7)
+        );
+        assert_eq!(
+            one.common(5, &chain(&[(1, 1), (2, 4), (3, 8)]), 20),
+            Some(5)
+        );
         assert_eq!(one.common(9, &chain(&[(1, 1), (3, 3)]), 20), Some(2));
         assert_eq!(one.common(9, &chain(&[(3, 3)]), 20), None);
         assert_eq!(Chain::default().common(0, &one, 9), None);

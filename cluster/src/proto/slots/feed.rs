@@ -48,12 +48,21 @@ impl Machine {
         if owned.eid != eid && context.rules.keep(Rule::FeedOfEpoch) {
             return;
         }
-        if owned.feeder.feeds.get(&from).is_some_and(|feed| feed.stream >= stream) {
+        if owned
+            .feeder
+            .feeds
+            .get(&from)
+            .is_some_and(|feed| feed.stream >= stream)
+        {
             return;
         }
         let (commit, position) = self.committed();
         let (mut cut, mut entries) = (Vec::new(), Vec::new());
-        for room in rooms.iter().filter(|(_, is_new)| !**is_new).map(|(room, _)| room) {
+        for room in rooms
+            .iter()
+            .filter(|(_, is_new)| !**is_new)
+            .map(|(room, _)| room)
+        {
             match after.map(|after| (after, self.check(room, after, commit, context))) {
                 Some((after, Ok(()))) => entries.extend(self.log.read(room, after.seq, commit)),
                 _ if !context.rules.keep(Rule::FeedResumes) => {}
@@ -123,7 +132,10 @@ impl Machine {
 
     pub(super) fn on_feed_end(&mut self, from: NodeId, stream: u64) {
         if let Role::Open(owned) = &mut self.role {
-            owned.feeder.feeds.retain(|node, feed| *node != from || feed.stream != stream);
+            owned
+                .feeder
+                .feeds
+                .retain(|node, feed| *node != from || feed.stream != stream);
         }
     }
 

@@ -46,7 +46,8 @@ impl Machine {
         if fill.tries >= TRIES {
             // It may answer later, as long as it is there.
             let late = fill.sources.pop_front();
-            fill.sources.extend(late.filter(|node| context.is_alive(*node)));
+            fill.sources
+                .extend(late.filter(|node| context.is_alive(*node)));
             (fill.asked_ms, fill.tries) = (None, 0);
         }
         let Some(source) = fill.sources.front().filter(|_| self.log.from > 0) else {
@@ -82,20 +83,42 @@ impl Machine {
             return;
         };
         let common = self.log.chain.common(self.log.end, chain, end);
-        let known = self.log.stretch(below).filter(|_| common.is_some_and(|it| it >= below));
+        let known = self
+            .log
+            .stretch(below)
+            .filter(|_| common.is_some_and(|it| it >= below));
         let message = if let Some(from) = known {
             let (low, entries) = self.log.newest(from, below, context.settings.fetch_entries);
             let marks = self.log.marks();
-            Message::Filled { eid, low, below, entries, marks }
+            Message::Filled {
+                eid,
+                low,
+                below,
+                entries,
+                marks,
+            }
         } else {
             let (entries, marks) = (Vec::new(), Vec::new());
-            Message::Filled { eid, low: below, below, entries, marks }
+            Message::Filled {
+                eid,
+                low: below,
+                below,
+                entries,
+                marks,
+            }
         };
         context.send(from, self.slot, message);
     }
 
     pub(super) fn on_filled(&mut self, from: NodeId, filled: Message, context: &mut Context) {
-        let Message::Filled { eid, low, below, entries, marks } = filled else {
+        let Message::Filled {
+            eid,
+            low,
+            below,
+            entries,
+            marks,
+        } = filled
+        else {
             return;
         };
         let Some(fill) = &mut self.fill else {

@@ -111,7 +111,10 @@ impl Listening {
         if owner.is_none() {
             return;
         }
-        let unready = self.rooms.values().any(|joined| joined.is_asked && !joined.is_ready);
+        let unready = self
+            .rooms
+            .values()
+            .any(|joined| joined.is_asked && !joined.is_ready);
         let is_late = context.now.ms >= self.asked_ms + WAIT_MS;
         if self.owner != owner || ((!self.is_open || unready) && is_late) {
             self.owner = owner;
@@ -186,7 +189,9 @@ impl Listening {
             self.is_open = true;
             let asked = self.rooms.iter().filter(|(_, joined)| joined.is_asked);
             let asked: Vec<Room> = asked.map(|(room, _)| room.clone()).collect();
-            asked.iter().for_each(|room| self.ready(slot, room, position, context));
+            asked
+                .iter()
+                .for_each(|room| self.ready(slot, room, position, context));
             self.ask_rooms(slot, context);
         }
         if let Some(room) = added {

@@ -99,7 +99,11 @@ impl Log {
         if !self.chain.holds(position, commit) {
             return Err(Invalid::OtherBranch);
         }
-        if self.trimmed.get(room).is_some_and(|mark| position.seq < *mark) {
+        if self
+            .trimmed
+            .get(room)
+            .is_some_and(|mark| position.seq < *mark)
+        {
             return Err(Invalid::Trimmed);
         }
         if position.seq < self.from {

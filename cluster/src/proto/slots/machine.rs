@@ -64,7 +64,10 @@ impl Machine {
     /// Whoever is taken for the owner, with its epoch.
     pub(super) fn owner(&self, context: &Context) -> Option<(Eid, NodeId)> {
         let own = self.open_eid().map(|eid| (eid, context.id));
-        let others = self.claims.iter().filter(|(node, _)| context.is_alive(**node));
+        let others = self
+            .claims
+            .iter()
+            .filter(|(node, _)| context.is_alive(**node));
         others.map(|(node, eid)| (*eid, *node)).chain(own).max()
     }
 

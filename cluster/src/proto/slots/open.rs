@@ -146,7 +146,11 @@ impl Machine {
         let waited = context.now.ms.saturating_sub(opening.stage_since_ms);
         match opening.stage {
             Stage::Sealing => {
-                let mut alive = context.view.alive.iter().filter(|it| context.is_alive(**it));
+                let mut alive = context
+                    .view
+                    .alive
+                    .iter()
+                    .filter(|it| context.is_alive(**it));
                 let all = alive.all(|node| opening.answers.contains_key(node));
                 let own = opening.answers.contains_key(&context.id);
                 if own && (all || waited >= SEAL_MS) {
@@ -329,7 +333,10 @@ impl Machine {
             eid: opening.eid,
             copies: opening.copies(context.id),
         };
-        let missing = opening.answers.keys().filter(|it| !opening.installed.contains(it));
+        let missing = opening
+            .answers
+            .keys()
+            .filter(|it| !opening.installed.contains(it));
         for node in missing.copied().collect::<Vec<_>>() {
             let reign = reign.clone();
             context.send(node, self.slot, Message::Install { reign });

@@ -23,9 +23,7 @@ impl Machine {
     ) -> Option<Answer> {
         match request {
             Request::Put { pid, record, last } => self.put(asker, pid, record, last, context),
-            Request::Take { pid, home, offset } => {
-                self.take(asker, pid, home, offset, context)
-            }
+            Request::Take { pid, home, offset } => self.take(asker, pid, home, offset, context),
             Request::Leave { pid, home } => {
                 let (mut record, _) = match self.held(&pid, home) {
                     Some(held) => held,
@@ -103,8 +101,18 @@ impl Machine {
             // What this home did was lost with a branch, and the client may be at either: it must
             // be told.
             let other = old.home;
-            self.append(Body::Record { pid: pid.clone(), record: None }, context);
-            context.send(other.node, self.slot, super::Message::Evict { pid, home: other });
+            self.append(
+                Body::Record {
+                    pid: pid.clone(),
+                    record: None,
+                },
+                context,
+            );
+            context.send(
+                other.node,
+                self.slot,
+                super::Message::Evict { pid, home: other },
+            );
         }
         Some(Answer::Lost)
     }
@@ -134,7 +142,10 @@ impl Machine {
             self.answer_at(seq, asker, Some(record), None, context);
             return None;
         }
-        if record.gone_ms.is_some_and(|gone| self.is_over(gone, context)) {
+        if record
+            .gone_ms
+            .is_some_and(|gone| self.is_over(gone, context))
+        {
             return Some(Answer::Lost);
         }
         let old = record.take(home);

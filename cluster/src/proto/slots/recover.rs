@@ -78,7 +78,10 @@ pub enum Step {
 impl Recovery {
     /// Begins with a record that was taken; none if the offset proves nothing.
     pub(crate) fn new(record: &Record, presented: Presented<'_>, rules: Rules) -> Option<Self> {
-        let stale = record.stale.as_ref().filter(|_| rules.keep(Rule::IgnoreStale));
+        let stale = record
+            .stale
+            .as_ref()
+            .filter(|_| rules.keep(Rule::IgnoreStale));
         let cursor = match presented {
             Presented::Offset(text, cursor) if stale != Some(text) => Some(cursor),
             Presented::Unreadable(text) if stale != Some(text) => return None,
@@ -102,7 +105,10 @@ impl Recovery {
                 Some(sent) => *sent,
                 None => *start,
             };
-            rooms.entry(*slot).or_default().insert(room.clone(), position);
+            rooms
+                .entry(*slot)
+                .or_default()
+                .insert(room.clone(), position);
         }
         if !rules.keep(Rule::BothOnBranch) {
             known.clear();
@@ -140,7 +146,13 @@ impl Recovery {
         let rooms = self.rooms.get(&slot).into_iter().flatten();
         Request::Read {
             rooms: rooms.map(|(room, after)| (room.clone(), *after)).collect(),
-            known: self.known.get(&slot).into_iter().flatten().copied().collect(),
+            known: self
+                .known
+                .get(&slot)
+                .into_iter()
+                .flatten()
+                .copied()
+                .collect(),
             upto: Some(upto),
         }
     }

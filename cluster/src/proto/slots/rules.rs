@@ -49,8 +49,6 @@ pub(crate) enum Rule {
     DropUnfit,
     /// An unclean start makes the log suspect.
     MarkSuspect,
-    /// A cut goes on above every number heard of.
-    CutAboveAll,
     /// Ids are known to the next owner.
     KnownIds,
     /// Records come with the base.

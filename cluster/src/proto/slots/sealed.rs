@@ -110,7 +110,8 @@ impl Machine {
             // A cut, on which nothing goes on.
             self.log.cut(basis.end, &mut writes);
         }
-        self.log.adopt(basis, &mut writes, context.rules.keep(Rule::DropUnfit));
+        self.log
+            .adopt(basis, &mut writes, context.rules.keep(Rule::DropUnfit));
         self.suspect = false;
         writes.push(Write::Suspect(false));
         self.role = Role::Following(eid);

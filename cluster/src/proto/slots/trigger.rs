@@ -26,7 +26,8 @@ impl Machine {
         };
         let mut writes = Vec::new();
         let limits = context.settings.limits;
-        self.log.trim(&limits, context.now.wall_ms, upto, &mut writes);
+        self.log
+            .trim(&limits, context.now.wall_ms, upto, &mut writes);
         context.store(self.slot, writes, None);
     }
 
@@ -65,7 +66,11 @@ impl Machine {
         let Role::Open(owned) = &self.role else {
             return true;
         };
-        let others = context.view.alive.iter().filter(|node| **node != context.id);
+        let others = context
+            .view
+            .alive
+            .iter()
+            .filter(|node| **node != context.id);
         let alive = 1 + others.filter(|node| context.is_alive(**node)).count() as u64;
         let can_be_kept = alive > context.size() / 2;
         // A quorum of the larger cluster must know who held the slot, too.

@@ -7,7 +7,8 @@ use super::{Checked, Event, Kind, World};
 use crate::proto::slots::{Room, SlotNo};
 
 /// Rooms of the first slot and of the second.
-pub(super) const ROOMS: [(&str, SlotNo); 5] = [("a:0", 0), ("b:0", 0), ("c:0", 0), ("a:1", 1), ("b:1", 1)];
+pub(super) const ROOMS: [(&str, SlotNo); 5] =
+    [("a:0", 0), ("b:0", 0), ("c:0", 0), ("a:1", 1), ("b:1", 1)];
 
 pub(super) fn room(name: &'static str) -> Room {
     Bytes::from_static(name.as_bytes())
@@ -48,7 +49,11 @@ impl World {
         let (name, slot) = *self.random.pick(&ROOMS);
         self.count += 1;
         let id = Bytes::from(format!("id{}", self.count));
-        let emit = Emit { slot, room: room(name), id };
+        let emit = Emit {
+            slot,
+            room: room(name),
+            id,
+        };
         if self.random.percent(10) {
             // The backend will not believe the answer.
             self.unsure.push(emit.clone());

@@ -26,7 +26,9 @@ impl World {
             let promise = process.core.peek(slot).promise;
             let before = &mut process.promised[usize::from(slot)];
             if promise < *before {
-                return Err(format!("1: the promise falls from {before:?} to {promise:?}"));
+                return Err(format!(
+                    "1: the promise falls from {before:?} to {promise:?}"
+                ));
             }
             *before = promise;
         }
@@ -49,7 +51,9 @@ impl World {
     /// What it does have may be committed late: the follower's acknowledgement was under way.
     pub(super) fn check_records(&self, slot: SlotNo, position: Position) -> Checked {
         let hosts = self.hosts.iter().filter(|host| !host.is_gone);
-        let records = hosts.clone().map(|host| &host.disk.promises[usize::from(slot)].1);
+        let records = hosts
+            .clone()
+            .map(|host| &host.disk.promises[usize::from(slot)].1);
         let mut by_eid = BTreeMap::<Eid, usize>::new();
         for reign in records.flatten().filter(|reign| reign.eid > position.eid) {
             *by_eid.entry(reign.eid).or_default() += 1;

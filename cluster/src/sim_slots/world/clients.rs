@@ -17,7 +17,11 @@ impl World {
             }
             return Ok(());
         }
-        let most = if self.is_quiet { 1000 } else { self.random.below(12) };
+        let most = if self.is_quiet {
+            1000
+        } else {
+            self.random.below(12)
+        };
         for _ in 0..most {
             if !self.clients[client].read(&self.truths)? {
                 break;
@@ -49,7 +53,11 @@ impl World {
     }
 
     pub(super) fn notice(&mut self, host: usize, boot: u64, conn: u64) -> Checked {
-        if self.hosts[host].process.as_ref().is_some_and(|it| it.boot == boot) {
+        if self.hosts[host]
+            .process
+            .as_ref()
+            .is_some_and(|it| it.boot == boot)
+        {
             self.close(host, conn);
         }
         self.act_on(host)
@@ -67,7 +75,10 @@ impl World {
             let mut homes = Vec::new();
             for (other, it) in self.hosts.iter().enumerate() {
                 let live = it.process.iter().flat_map(|process| process.live());
-                homes.extend(live.filter(|(of, _)| *of == pid).map(|(_, conn)| (other, conn)));
+                homes.extend(
+                    live.filter(|(of, _)| *of == pid)
+                        .map(|(_, conn)| (other, conn)),
+                );
             }
             if homes != [(host, conn)] {
                 return Err(format!("9: {pid:?} lives at {homes:?}, not {host} {conn}"));

@@ -139,7 +139,10 @@ impl World {
     /// A new pid.
     fn begin(&mut self, host: usize, conn: u64) {
         self.count += 1;
-        let (pid, home) = (Bytes::from(format!("pid{}", self.count)), self.home(host, conn));
+        let (pid, home) = (
+            Bytes::from(format!("pid{}", self.count)),
+            self.home(host, conn),
+        );
         self.leave_all(host, conn);
         let Some(socket) = self.socket(host, conn) else {
             return;
@@ -157,7 +160,9 @@ impl World {
     }
 
     fn leave_all(&mut self, host: usize, conn: u64) {
-        let members = self.socket(host, conn).map(|it| std::mem::take(&mut it.members));
+        let members = self
+            .socket(host, conn)
+            .map(|it| std::mem::take(&mut it.members));
         for (room, member) in members.into_iter().flatten() {
             self.leave_room(host, member.slot, &room);
         }
@@ -167,7 +172,10 @@ impl World {
     fn leave_room(&mut self, host: usize, slot: SlotNo, room: &Room) {
         let now = self.now(host);
         if let Some(process) = &mut self.hosts[host].process
-            && !process.sockets.values().any(|it| it.members.contains_key(room))
+            && !process
+                .sockets
+                .values()
+                .any(|it| it.members.contains_key(room))
         {
             process.core.leave(slot, room, now);
         }
@@ -387,9 +395,13 @@ impl World {
                 let Some(socket) = process.sockets.get(&conn) else {
                     return Ok(());
                 };
-                let rooms = socket.members.iter().filter(|(_, member)| member.slot == slot);
-                let fed: Vec<_> =
-                    rooms.map(|(room, _)| process.core.fed_upto(slot, room)).collect();
+                let rooms = socket
+                    .members
+                    .iter()
+                    .filter(|(_, member)| member.slot == slot);
+                let fed: Vec<_> = rooms
+                    .map(|(room, _)| process.core.fed_upto(slot, room))
+                    .collect();
                 let (Phase::Recovering(recovery), Some(Some(upto))) = (&socket.phase, fed.first())
                 else {
                     // Cut meanwhile.
@@ -428,7 +440,11 @@ impl World {
         let held = std::mem::take(&mut socket.held);
         let (pid, client, kept) = (socket.pid.clone(), socket.client, socket.is_taken_kept);
         let rooms = socket.record.rooms.iter();
-        let recovered = Some(rooms.map(|(room, (_, start))| (room.clone(), *start)).collect());
+        let recovered = Some(
+            rooms
+                .map(|(room, (_, start))| (room.clone(), *start))
+                .collect(),
+        );
         let frame = Frame::Connect {
             pid,
             recovered,
@@ -572,7 +588,11 @@ impl World {
         let Some((host, boot, conn)) = self.clients[client].home else {
             return Ok(());
         };
-        if self.hosts[host].process.as_ref().is_none_or(|it| it.boot != boot) {
+        if self.hosts[host]
+            .process
+            .as_ref()
+            .is_none_or(|it| it.boot != boot)
+        {
             return Ok(());
         }
         let Some(socket) = self.socket(host, conn) else {
@@ -587,7 +607,12 @@ impl World {
         };
         match socket.members.get_mut(room) {
             // Under way.
-            Some(Member { start: None, .. } | Member { is_leaving: true, .. }) => return Ok(()),
+            Some(
+                Member { start: None, .. }
+                | Member {
+                    is_leaving: true, ..
+                },
+            ) => return Ok(()),
             Some(member) => {
                 member.is_leaving = true;
                 if early {
@@ -620,7 +645,10 @@ impl World {
 impl Process {
     /// Live sockets, by pid.
     pub(super) fn live(&self) -> impl Iterator<Item = (&Bytes, u64)> {
-        let live = self.sockets.iter().filter(|(_, it)| matches!(it.phase, Phase::Live));
+        let live = self
+            .sockets
+            .iter()
+            .filter(|(_, it)| matches!(it.phase, Phase::Live));
         live.map(|(conn, socket)| (&socket.pid, *conn))
     }
 }

@@ -138,7 +138,10 @@ impl World {
     }
 
     fn is_boot(&self, host: usize, boot: u64) -> bool {
-        self.hosts[host].process.as_ref().is_some_and(|it| it.boot == boot)
+        self.hosts[host]
+            .process
+            .as_ref()
+            .is_some_and(|it| it.boot == boot)
     }
 
     pub(super) fn core(&mut self, host: usize) -> Option<&mut Slots> {
@@ -154,7 +157,11 @@ impl World {
             core.tick(now);
         }
         // A process may be late.
-        let late = if self.random.percent(1) && !self.is_quiet { self.random.below(2500) } else { 0 };
+        let late = if self.random.percent(1) && !self.is_quiet {
+            self.random.below(2500)
+        } else {
+            0
+        };
         self.after(TICK_MS + late, Event::Tick { host, boot });
         self.act_on(host)
     }
@@ -164,7 +171,10 @@ impl World {
         let Some(process) = &self.hosts[host].process else {
             return false;
         };
-        let distrusted = process.distrusts.get(&other).is_some_and(|it| *it > self.now_ms);
+        let distrusted = process
+            .distrusts
+            .get(&other)
+            .is_some_and(|it| *it > self.now_ms);
         let up = self.hosts[other].process.is_some();
         host == other || (up && self.passes(other, host) && (!distrusted || self.is_quiet))
     }
@@ -186,7 +196,9 @@ impl World {
             if !it.is_draining {
                 view.ready.insert(it.id);
             }
-            if other != host && let Some(process) = &it.process {
+            if other != host
+                && let Some(process) = &it.process
+            {
                 for slot in 0..SLOTS as u8 {
                     claims.push((it.id, slot, process.claims.get(&slot).copied()));
                 }
@@ -196,7 +208,9 @@ impl World {
         let now = self.now(host);
         if let Some(core) = self.core(host) {
             core.view(view, now);
-            claims.into_iter().for_each(|(node, slot, eid)| core.claimed(node, slot, eid));
+            claims
+                .into_iter()
+                .for_each(|(node, slot, eid)| core.claimed(node, slot, eid));
             forgotten.into_iter().for_each(|node| core.forget(node));
         }
         let after = self.random.below(2 * LOOK_MS);
@@ -268,7 +282,11 @@ impl World {
                 self.check_send(host, slot, &message)?;
                 self.send(host, (to.0 - 1) as usize, slot, message);
             }
-            Action::Store { slot, writes, token } => {
+            Action::Store {
+                slot,
+                writes,
+                token,
+            } => {
                 for write in &writes {
                     if let Write::Put(entry) = write {
                         let known_ms = self.known_ms();
@@ -279,15 +297,39 @@ impl World {
                 let upto = self.hosts[host].disk.write(slot, writes);
                 if let Some(token) = token {
                     let after = self.disk_ms();
-                    self.after(after, Event::Flushed { host, boot, upto, token });
+                    self.after(
+                        after,
+                        Event::Flushed {
+                            host,
+                            boot,
+                            upto,
+                            token,
+                        },
+                    );
                 }
             }
-            Action::Sync { slot, promise, record, token } => {
+            Action::Sync {
+                slot,
+                promise,
+                record,
+                token,
+            } => {
                 self.count += 1;
                 let upto = self.count;
-                self.hosts[host].disk.syncing.push((upto, slot, promise, record));
+                self.hosts[host]
+                    .disk
+                    .syncing
+                    .push((upto, slot, promise, record));
                 let after = self.disk_ms();
-                self.after(after, Event::Synced { host, boot, upto, token });
+                self.after(
+                    after,
+                    Event::Synced {
+                        host,
+                        boot,
+                        upto,
+                        token,
+                    },
+                );
             }
             Action::Roster { roster, forgotten } => {
                 self.hosts[host].disk.roster = (roster, forgotten);
@@ -297,7 +339,13 @@ impl World {
                 self.truths[usize::from(slot)].opening(eid, id)?;
             }
             Action::Aborted { .. } => self.seen.aborted += 1,
-            Action::Opened { slot, eid, kept, cut, .. } => {
+            Action::Opened {
+                slot,
+                eid,
+                kept,
+                cut,
+                ..
+            } => {
                 self.seen.opened += 1;
                 self.seen.kept += u64::from(kept);
                 self.seen.cuts += u64::from(cut);
@@ -311,7 +359,11 @@ impl World {
                     process.claims.remove(&slot);
                 }
             }
-            Action::Committed { slot, position, kept } => {
+            Action::Committed {
+                slot,
+                position,
+                kept,
+            } => {
                 self.seen.committed += 1;
                 self.truths[usize::from(slot)].commit(position, kept)?;
                 if kept {
@@ -371,7 +423,10 @@ impl World {
                 let truth = &self.truths[usize::from(emit.slot)];
                 let fact = truth.fact(position);
                 if fact.is_none_or(|it| (&it.room, &it.id) != (&Some(emit.room), &emit.id)) {
-                    return Err(format!("{position:?} is {fact:?}, not {:?}", truth.find(&emit.id)));
+                    return Err(format!(
+                        "{position:?} is {fact:?}, not {:?}",
+                        truth.find(&emit.id)
+                    ));
                 }
                 if !truth.is_committed(position) {
                     return Err(format!("4: {position:?} is answered and not committed"));
@@ -392,7 +447,10 @@ impl World {
         if let Some(process) = self.hosts[host].process.take() {
             self.unsure.extend(process.emits.into_values());
             for client in &mut self.clients {
-                if client.home.is_some_and(|(it, boot, _)| (it, boot) == (host, process.boot)) {
+                if client
+                    .home
+                    .is_some_and(|(it, boot, _)| (it, boot) == (host, process.boot))
+                {
                     client.lose();
                 }
             }

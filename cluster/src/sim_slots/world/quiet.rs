@@ -114,7 +114,10 @@ impl World {
                     let gentle = self.kind == Kind::Gentle;
                     let trimmed = if gentle { 0 } else { trimmed };
                     if position.seq > trimmed && !readable.contains(&position.seq) {
-                        return Err(format!("7: {position:?} cannot be read on {chain:?}, from {}", peek.from));
+                        return Err(format!(
+                            "7: {position:?} cannot be read on {chain:?}, from {}",
+                            peek.from
+                        ));
                     }
                 }
             }

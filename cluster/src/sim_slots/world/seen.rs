@@ -39,7 +39,10 @@ impl Seen {
 
     pub(in crate::sim_slots) fn assert_all_happened(&mut self) {
         let seen = self.clone();
-        assert!(self.counts().into_iter().all(|count| *count > 20), "{seen:?}");
+        assert!(
+            self.counts().into_iter().all(|count| *count > 20),
+            "{seen:?}"
+        );
     }
 
     fn counts(&mut self) -> [&mut u64; 22] {

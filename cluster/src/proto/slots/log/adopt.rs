@@ -169,7 +169,11 @@ impl Log {
         for seq in above.collect::<Vec<_>>() {
             self.unindex(seq);
         }
-        let marks: Vec<_> = self.trimmed.iter().map(|(room, mark)| (room.clone(), *mark)).collect();
+        let marks: Vec<_> = self
+            .trimmed
+            .iter()
+            .map(|(room, mark)| (room.clone(), *mark))
+            .collect();
         for (room, mark) in marks {
             if mark > end {
                 writes.push(Write::Mark(room.clone(), end));

@@ -37,7 +37,10 @@ impl Log {
         upto: u64,
         writes: &mut Vec<Write>,
     ) {
-        let full = self.rooms.iter().filter(|(_, it)| it.len() > limits.per_room);
+        let full = self
+            .rooms
+            .iter()
+            .filter(|(_, it)| it.len() > limits.per_room);
         let mut full: Vec<_> = full
             .map(|(room, seqs)| (room.clone(), seqs[seqs.len() - limits.per_room - 1]))
             .collect();
@@ -85,7 +88,9 @@ impl Log {
     /// Positions below an epoch that is forgotten cannot be asked for; nor need marks be kept
     /// below. If there are too many marks, the lowest become part of `from`.
     fn collapse(&mut self, limits: &Limits, writes: &mut Vec<Write>) {
-        let mut from = self.from.max(self.chain.lowest().saturating_sub(1).min(self.end));
+        let mut from = self
+            .from
+            .max(self.chain.lowest().saturating_sub(1).min(self.end));
         if self.trimmed.len() > limits.marks {
             let mut marks: Vec<u64> = self.trimmed.values().copied().collect();
             marks.sort_unstable();

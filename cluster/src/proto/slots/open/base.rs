@@ -31,7 +31,9 @@ fn is_candidate(sealed: &Sealed, record: Option<&Reign>, context: &Context) -> b
 /// Step 2 of OPEN.
 pub(super) fn choose(answers: &Answers, context: &Context) -> Choice {
     let record = record(answers);
-    let candidates = answers.iter().filter(|(_, it)| is_candidate(it, record, context));
+    let candidates = answers
+        .iter()
+        .filter(|(_, it)| is_candidate(it, record, context));
     let base = candidates.max_by_key(|(node, sealed)| {
         let eid = sealed.chain.last().unwrap_or_default();
         let eid = if context.rules.keep(Rule::LatestBase) {
@@ -46,11 +48,7 @@ pub(super) fn choose(answers: &Answers, context: &Context) -> Choice {
     if let Some((node, sealed)) = base {
         return Choice::Base(*node, sealed.end);
     }
-    let end = if context.rules.keep(Rule::CutAboveAll) {
-        answers.values().map(|sealed| sealed.end).max()
-    } else {
-        None
-    };
+    let end = answers.values().map(|sealed| sealed.end).max();
     Choice::Cut(end.unwrap_or(0))
 }
 

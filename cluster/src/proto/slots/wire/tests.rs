@@ -1,0 +1,311 @@
+//! What is written is read again; nothing else is, and nothing makes it panic.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use proptest::prelude::{Just, ProptestConfig, Strategy, any, proptest};
+use proptest::{collection, option, prop_assert_eq, prop_oneof};
+
+use super::*;
+use crate::proto::slots::{
+    Basis, Body, Chain, Eid, Entry, Home, Kept, NodeId, Position, Record, Reign,
+};
+
+fn eids() -> impl Strategy<Value = Eid> {
+    any::<(u64, u64)>().prop_map(|(counter, random)| Eid { counter, random })
+}
+
+fn positions() -> impl Strategy<Value = Position> {
+    (eids(), any::<u64>()).prop_map(|(eid, seq)| Position { eid, seq })
+}
+
+fn texts() -> impl Strategy<Value = Bytes> {
+    collection::vec(any::<u8>(), 0..6).prop_map(Bytes::from)
+}
+
+fn chains() -> impl Strategy<Value = Chain> {
+    let steps = collection::vec((1..5_u64, any::<u64>(), 0..9_u64), 0..5);
+    steps.prop_map(|steps| {
+        let (mut counter, mut start) = (0, 1);
+        let epochs = steps.into_iter().map(|(up, random, length)| {
+            (counter, start) = (counter + up, start + length);
+            (Eid { counter, random }, start)
+        });
+        Chain(epochs.collect())
+    })
+}
+
+fn homes() -> impl Strategy<Value = Home> {
+    any::<(u64, u64, u64)>().prop_map(|(node, boot, connection)| Home {
+        node: NodeId(node),
+        boot,
+        connection,
+    })
+}
+
+fn records() -> impl Strategy<Value = Record> {
+    let rooms = collection::btree_map(texts(), (any::<u8>(), positions()), 0..4);
+    let stale = option::of(texts());
+    let parts = (
+        homes(),
+        any::<u64>(),
+        rooms,
+        stale,
+        any::<Option<u64>>(),
+        texts(),
+    );
+    parts.prop_map(|(home, change, rooms, stale, gone_ms, data)| Record {
+        home,
+        change,
+        rooms,
+        stale,
+        gone_ms,
+        data,
+    })
+}
+
+fn entries() -> impl Strategy<Value = Vec<Arc<Entry>>> {
+    let event = (texts(), texts(), option::of(texts()));
+    let event = event.prop_map(|(room, id, payload)| Body::Event { room, id, payload });
+    let record = (texts(), option::of(records()));
+    let record = record.prop_map(|(pid, record)| Body::Record { pid, record });
+    let entry = (positions(), any::<u64>(), prop_oneof![event, record]);
+    let entry = entry.prop_map(|(position, at_ms, body)| {
+        Arc::new(Entry {
+            position,
+            at_ms,
+            body,
+        })
+    });
+    collection::vec(entry, 0..4)
+}
+
+fn marks() -> impl Strategy<Value = Vec<(Bytes, u64)>> {
+    collection::vec((texts(), any::<u64>()), 0..3)
+}
+
+fn bases() -> impl Strategy<Value = Basis> {
+    let kept = (texts(), records(), any::<u64>());
+    let kept = kept.prop_map(|(pid, record, seq)| (pid, Kept { record, seq }));
+    let records = collection::vec(kept, 0..3);
+    let parts = (
+        chains(),
+        any::<[u64; 2]>(),
+        entries(),
+        entries(),
+        marks(),
+        records,
+    );
+    parts.prop_map(
+        |(chain, [end, low], entries, stubs, marks, records)| Basis {
+            chain,
+            end,
+            low,
+            entries,
+            stubs,
+            marks,
+            records,
+        },
+    )
+}
+
+fn nodes() -> impl Strategy<Value = Vec<NodeId>> {
+    collection::vec(any::<u64>().prop_map(NodeId), 0..4)
+}
+
+fn openings() -> impl Strategy<Value = Message> {
+    let reign = (eids(), nodes()).prop_map(|(eid, copies)| Reign { eid, copies });
+    let numbers = any::<([u64; 3], bool)>();
+    let sealed = (eids(), option::of(reign), chains(), numbers);
+    prop_oneof![
+        eids().prop_map(|eid| Message::Seal { eid }),
+        sealed.prop_map(
+            |(eid, record, chain, ([end, from, size], suspect))| Message::Sealed {
+                eid,
+                sealed: Sealed {
+                    record,
+                    chain,
+                    end,
+                    from,
+                    suspect,
+                    size
+                },
+            }
+        ),
+        (eids(), eids()).prop_map(|(eid, promise)| Message::Refused { eid, promise }),
+        (eids(), chains(), any::<u64>()).prop_map(|(eid, chain, end)| Message::Fetch {
+            eid,
+            chain,
+            end
+        }),
+        (eids(), bases()).prop_map(|(eid, basis)| Message::Fetched { eid, basis }),
+        (eids(), bases(), nodes()).prop_map(|(eid, basis, sources)| Message::Follow {
+            eid,
+            basis,
+            sources
+        }),
+        (eids(), nodes()).prop_map(|(eid, copies)| Message::Install {
+            reign: Reign { eid, copies }
+        }),
+    ]
+}
+
+fn copying() -> impl Strategy<Value = Message> {
+    prop_oneof![
+        (eids(), any::<u64>(), entries()).prop_map(|(eid, prev, entries)| Message::Copy {
+            eid,
+            prev,
+            entries
+        }),
+        (eids(), any::<u64>()).prop_map(|(eid, seq)| Message::Copied { eid, seq }),
+        collection::vec((any::<u8>(), eids()), 0..4).prop_map(|slots| Message::Holding { slots }),
+        (chains(), any::<[u64; 2]>()).prop_map(|(chain, [end, below])| Message::Fill {
+            chain,
+            end,
+            below
+        }),
+        (eids(), any::<[u64; 2]>(), entries(), marks()).prop_map(
+            |(eid, [low, below], entries, marks)| Message::Filled {
+                eid,
+                low,
+                below,
+                entries,
+                marks
+            }
+        ),
+    ]
+}
+
+fn asking() -> impl Strategy<Value = Message> {
+    let read = collection::vec((texts(), positions()), 0..3);
+    let known = collection::vec(positions(), 0..3);
+    let offset = option::of((texts(), positions()));
+    let request = prop_oneof![
+        (texts(), texts(), texts()).prop_map(|(room, id, payload)| Request::Emit {
+            room,
+            id,
+            payload
+        }),
+        (texts(), records(), option::of(positions()))
+            .prop_map(|(pid, record, last)| Request::Put { pid, record, last }),
+        (texts(), homes(), offset).prop_map(|(pid, home, offset)| Request::Take {
+            pid,
+            home,
+            offset
+        }),
+        (texts(), homes()).prop_map(|(pid, home)| Request::Leave { pid, home }),
+        (texts(), homes()).prop_map(|(pid, home)| Request::Delete { pid, home }),
+        (read, known, option::of(positions())).prop_map(|(rooms, known, upto)| Request::Read {
+            rooms,
+            known,
+            upto
+        }),
+    ];
+    let answer = prop_oneof![
+        (positions(), any::<u8>(), any::<bool>()).prop_map(|(position, copies, kept)| {
+            Answer::Done {
+                position,
+                copies,
+                kept,
+            }
+        }),
+        (records(), positions(), any::<bool>()).prop_map(|(record, position, kept)| {
+            Answer::Taken {
+                record,
+                position,
+                kept,
+            }
+        }),
+        (entries(), positions()).prop_map(|(entries, upto)| Answer::Entries { entries, upto }),
+        Just(Answer::Lost),
+        Just(Answer::Invalid),
+        Just(Answer::NotOwner),
+        Just(Answer::Unavailable),
+    ];
+    prop_oneof![
+        (any::<u64>(), request).prop_map(|(rid, request)| Message::Ask { rid, request }),
+        (any::<u64>(), answer).prop_map(|(rid, answer)| Message::Told { rid, answer }),
+        (texts(), homes()).prop_map(|(pid, home)| Message::Evict { pid, home }),
+    ]
+}
+
+fn feeding() -> impl Strategy<Value = Message> {
+    let rooms = collection::btree_map(texts(), any::<bool>(), 0..4);
+    let rooms = rooms.prop_map(|rooms: BTreeMap<_, _>| rooms);
+    let cut = collection::vec(texts(), 0..3);
+    prop_oneof![
+        (eids(), any::<u64>(), rooms, option::of(positions())).prop_map(
+            |(eid, stream, rooms, after)| Message::Feed {
+                eid,
+                stream,
+                rooms,
+                after
+            }
+        ),
+        (any::<[u64; 2]>(), texts(), any::<bool>()).prop_map(|([stream, nth], room, wanted)| {
+            Message::FeedChange {
+                stream,
+                nth,
+                room,
+                wanted,
+            }
+        }),
+        any::<u64>().prop_map(|stream| Message::FeedEnd { stream }),
+        (
+            any::<[u64; 2]>(),
+            cut,
+            entries(),
+            option::of(texts()),
+            positions()
+        )
+            .prop_map(
+                |([stream, nth], cut, entries, added, position)| Message::Fed {
+                    stream,
+                    nth,
+                    cut,
+                    entries,
+                    added,
+                    position
+                }
+            ),
+        collection::vec(any::<(u8, u64, u64)>(), 0..4)
+            .prop_map(|streams| Message::Feeding { streams }),
+    ]
+}
+
+fn messages() -> impl Strategy<Value = Message> {
+    prop_oneof![openings(), copying(), asking(), feeding()]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn messages_round_trip(slot in any::<u8>(), message in messages()) {
+        prop_assert_eq!(Message::decode(message.encode(slot)), Ok(Some((slot, message))));
+    }
+
+    #[test]
+    fn no_part_of_a_message_is_one(message in messages(), cut in any::<usize>()) {
+        let bytes = message.encode(1);
+        let part = bytes.slice(..cut % bytes.len());
+        assert!(Message::decode(part).is_err());
+        let longer = Bytes::from([&bytes[..], &[0]].concat());
+        assert!(Message::decode(longer).is_err());
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic(kind in 0..30_u8, bytes in collection::vec(any::<u8>(), 0..60)) {
+        let read = Message::decode([&[0, kind], &bytes[..]].concat().into());
+        // One way to write each: what is read is written the same.
+        if let Ok(Some((slot, message))) = read {
+            prop_assert_eq!(&message.encode(slot)[2..], &bytes[..]);
+        }
+    }
+}
+
+#[test]
+fn a_kind_of_a_later_version_is_skipped() {
+    assert_eq!(Message::decode(Bytes::from_static(&[7, 200, 1])), Ok(None));
+    assert_eq!(Message::decode(Bytes::new()), Err(Malformed { kind: 0 }));
+}
