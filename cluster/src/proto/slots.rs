@@ -249,7 +249,8 @@ impl Slots {
             self.touched.insert(machine.slot);
             let owner = machine.owner(&self.context).map(|(eid, _)| eid);
             let told = &mut self.epochs[usize::from(machine.slot)];
-            if owner > *told {
+            // Not only a higher one: that of a branch that is dropped may be higher.
+            if owner.is_some() && owner != *told {
                 *told = owner;
                 let (slot, eid) = (machine.slot, owner.unwrap_or_default());
                 self.context.actions.push(Action::Epoch { slot, eid });

@@ -74,6 +74,8 @@ pub(super) struct Client {
     /// Which rooms it is in is for the server to say: something went unanswered, or was not kept.
     pub(super) is_unsure: bool,
     pub(super) is_connected: bool,
+    /// Its home was turned away, though it had not come back elsewhere.
+    pub(super) is_forked: bool,
     /// Memberships that it left. It may be in them again where that is not known, on a side of a
     /// partition that keeps nothing or as that side's change was lost; then they promise nothing.
     pub(super) left: BTreeSet<(Room, Position)>,
@@ -138,6 +140,7 @@ impl Client {
         kept: bool,
     ) -> Result<(), String> {
         self.is_connected = true;
+        let is_forked = std::mem::take(&mut self.is_forked);
         let Some(rooms) = recovered else {
             self.pid = Some(pid);
             self.rooms.clear();
@@ -155,6 +158,9 @@ impl Client {
                 "10: {pid:?} is in {:?}, restored is {rooms:?}",
                 self.rooms
             ));
+        }
+        if kept && is_forked && self.rooms != rooms {
+            return Err(format!("6: {pid:?} was in {:?}, restored is {rooms:?}", self.rooms));
         }
         self.rooms = rooms;
         Ok(())

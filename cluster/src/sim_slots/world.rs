@@ -269,7 +269,12 @@ impl World {
         let last = self.arrives.get(&(from, to)).copied().unwrap_or(0);
         let mut at_ms = last.max(self.now_ms + self.random.below(self.delay_ms + 1));
         self.arrives.insert((from, to), at_ms);
-        let is_twice = self.random.percent(2) && !self.is_quiet;
+        let twice = match message {
+            Message::Seal { .. } | Message::Follow { .. } | Message::Install { .. } => 15,
+            Message::Feed { .. } => 10,
+            _ => 2,
+        };
+        let is_twice = self.random.percent(twice) && !self.is_quiet;
         if is_twice {
             let after = at_ms - self.now_ms + self.random.below(3000);
             let message = Box::new(message.clone());

@@ -87,15 +87,14 @@ impl Machine {
         sources: Vec<NodeId>,
         context: &mut Context,
     ) {
-        if self.promise != eid && context.rules.keep(Rule::FollowWhilePromised) {
-            return;
-        }
         if matches!(self.role, Role::Following(own) if own == eid) {
             // Asked again. The first answer may be lost, and entries may have come since.
             let then = context.send_stored(from, self.slot, Message::Followed { eid });
             return context.store(self.slot, Vec::new(), Some(then));
         }
-        if self.sealed != Some(eid) && context.rules.keep(Rule::RestartVoidsPromise) {
+        let promised = self.promise == eid || !context.rules.keep(Rule::FollowWhilePromised);
+        let voided = self.sealed != Some(eid) && context.rules.keep(Rule::RestartVoidsPromise);
+        if !promised || (voided && self.promise == eid) {
             return;
         }
         if self.log.chain.has(eid) {

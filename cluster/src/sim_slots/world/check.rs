@@ -14,6 +14,11 @@ impl World {
                 return Err(format!("1: {eid:?} is promised, {stored:?} is stored"));
             }
         }
+        let process = self.hosts[host].process.as_ref();
+        let suspect = process.is_some_and(|process| process.core.peek(slot).suspect);
+        if matches!(message, Message::Copied { .. }) && suspect {
+            return Err(format!("7: host{host} copies for slot {slot}, and is suspect"));
+        }
         Ok(())
     }
 

@@ -1,7 +1,10 @@
 //! What clients do.
 
+use std::collections::BTreeMap;
+
 use super::acts::{ROOMS, room};
 use super::{Checked, Event, World};
+use crate::proto::slots::{Pid, Position, Room, SlotNo};
 
 impl World {
     pub(super) fn client(&mut self, client: usize) -> Checked {
@@ -83,6 +86,7 @@ impl World {
             if homes != [(host, conn)] {
                 return Err(format!("9: {pid:?} lives at {homes:?}, not {host} {conn}"));
             }
+            self.is_written(index, pid, &client.rooms)?;
             for (room, start) in &client.rooms {
                 if client.left.contains(&(room.clone(), *start)) {
                     continue;
@@ -98,6 +102,22 @@ impl World {
                     ));
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// 10: what would be restored is what the client was told.
+    fn is_written(&self, index: usize, pid: &Pid, rooms: &BTreeMap<Room, Position>) -> Checked {
+        let slot = (index % 2) as SlotNo;
+        let processes = self.hosts.iter().flat_map(|host| &host.process);
+        let owner = processes.map(|process| &process.core);
+        let owner = owner.filter(|core| core.peek(slot).open.is_some());
+        let homes = owner.flat_map(|core| core.homes(slot)).find(|(of, _)| of == pid);
+        let record = homes.map(|(_, record)| record).ok_or("10: a record is lost")?;
+        let written = record.rooms.into_iter().map(|(room, (_, start))| (room, start));
+        let written: BTreeMap<Room, Position> = written.collect();
+        if written != *rooms {
+            return Err(format!("10: {pid:?} is in {rooms:?}, {written:?} is written"));
         }
         Ok(())
     }

@@ -275,6 +275,9 @@ impl World {
             Some(Offset { text, .. }) => Presented::Unreadable(text),
         };
         let Some(mut recovery) = Recovery::new(&record, presented, rules) else {
+            if record.stale.as_ref() == offset.as_ref().map(|offset| &offset.text) {
+                return Err(format!("told false for {offset:?}, which says nothing"));
+            }
             return self.step(host, conn, Step::Refused);
         };
         for (room, (slot, start)) in &record.rooms {
@@ -304,6 +307,13 @@ impl World {
         };
         socket.is_writing = false;
         let Answer::Done { position, kept, .. } = answer else {
+            // If it still has its client, that has not been elsewhere since: what it was told it is in
+            // was lost with a branch.
+            let (client, is_lost) = (socket.client, answer == Answer::Lost);
+            let here = Some((host, self.hosts[host].boot, conn));
+            if is_lost && self.clients[client].home == here && self.clients[client].asked == 0 {
+                self.clients[client].is_forked = self.clients[client].is_connected;
+            }
             self.close(host, conn);
             return Ok(());
         };
@@ -562,7 +572,9 @@ impl World {
         }
         let process = self.hosts[host].process.as_ref();
         let sockets = process.map(|it| it.sockets.iter()).into_iter().flatten();
-        let live = sockets.filter(|(_, it)| it.slot == slot && matches!(it.phase, Phase::Live));
+        // What is being written may go to an owner of before: it is written again then.
+        let of_slot = sockets.filter(|(_, it)| it.slot == slot);
+        let live = of_slot.filter(|(_, it)| it.is_writing || matches!(it.phase, Phase::Live));
         let conns: Vec<u64> = live.map(|(conn, _)| *conn).collect();
         conns.into_iter().for_each(|conn| self.write(host, conn));
     }
