@@ -4,7 +4,7 @@ use super::run;
 use crate::proto::slots::{Rule, Rules};
 
 /// So many worlds may go well without a rule.
-const SEEDS: u64 = 1500;
+const SEEDS: u64 = 15000;
 
 /// How many worlds it takes to miss a rule, and how it is missed.
 fn missed(rule: Rule) -> Option<(u64, String)> {

@@ -234,6 +234,8 @@ pub enum Request {
         pid: Pid,
         /// The record.
         record: Record,
+        /// Where this home took the record over, or wrote it first; none for the first.
+        taken: Option<Position>,
         /// Where this home's last put was; none for the first.
         last: Option<Position>,
     },

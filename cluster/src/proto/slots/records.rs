@@ -22,7 +22,12 @@ impl Machine {
         context: &mut Context,
     ) -> Option<Answer> {
         match request {
-            Request::Put { pid, record, last } => self.put(asker, pid, record, last, context),
+            Request::Put {
+                pid,
+                record,
+                taken,
+                last,
+            } => self.put(asker, pid, record, (taken, last), context),
             Request::Take { pid, home, offset } => self.take(asker, pid, home, offset, context),
             Request::Leave { pid, home } => {
                 let (mut record, _) = match self.held(&pid, home) {
@@ -76,7 +81,7 @@ impl Machine {
         asker: (NodeId, u64),
         pid: Pid,
         record: Record,
-        last: Option<Position>,
+        (taken, last): (Option<Position>, Option<Position>),
         context: &mut Context,
     ) -> Option<Answer> {
         let Some(kept) = self.log.records.get(&pid) else {
@@ -87,17 +92,21 @@ impl Machine {
             return self.write(asker, pid, Some(record), None, context);
         };
         let (old, seq) = (&kept.record, kept.seq);
-        let is_old_home = old.home != record.home && context.rules.keep(Rule::RefuseOldHome);
-        if !is_old_home {
+        let holds = |position| self.log.chain.holds(position, self.log.end);
+        let notice = context.rules.keep(Rule::NoticeFork);
+        // The home may have taken it over on two branches, of which this is the other.
+        let is_taken_here = taken.is_none_or(holds) || !notice;
+        let is_own = old.home == record.home && is_taken_here;
+        if is_own || !context.rules.keep(Rule::RefuseOldHome) {
             if old.change >= record.change {
                 self.answer_at(seq, asker, None, None, context);
                 return None;
             }
             return self.write(asker, pid, Some(record), None, context);
         }
-        // If what this home wrote last is on this branch, the other took the record over from it.
-        let is_known = last.is_none_or(|last| self.log.chain.holds(last, self.log.end));
-        if !is_known && context.rules.keep(Rule::NoticeFork) {
+        // If what this home wrote last is on this branch, another took the record over from it.
+        let is_known = is_taken_here && last.is_none_or(holds);
+        if !is_known && notice {
             // What this home did was lost with a branch, and the client may be at either: it must
             // be told.
             let other = old.home;

@@ -72,7 +72,7 @@ kinds! { Message, put_message, take_message:
 
 kinds! { Request, put_request, take_request:
     1 => Emit { room, id, payload },
-    2 => Put { pid, record, last },
+    2 => Put { pid, record, taken, last },
     3 => Take { pid, home, offset },
     4 => Leave { pid, home },
     5 => Delete { pid, home },

@@ -50,6 +50,8 @@ pub(super) struct Socket {
     /// A write of the record is under way, another must follow.
     is_writing: bool,
     again: bool,
+    /// Where it took its record over, or wrote it first.
+    taken: Option<Position>,
     /// Where the last write was.
     last: Option<Position>,
     /// Whether its record was taken in a kept epoch.
@@ -115,6 +117,7 @@ impl World {
             held: Vec::new(),
             is_writing: false,
             again: false,
+            taken: None,
             last: None,
             is_taken_kept: false,
             acks: Vec::new(),
@@ -150,7 +153,7 @@ impl World {
         socket.pid = pid;
         socket.phase = Phase::Opening;
         socket.held.clear();
-        socket.last = None;
+        (socket.taken, socket.last) = (None, None);
         socket.record = Record {
             home,
             stale: socket.offset.as_ref().map(|offset| offset.text.clone()),
@@ -204,6 +207,7 @@ impl World {
         let request = Request::Put {
             pid: socket.pid.clone(),
             record: socket.record.clone(),
+            taken: socket.taken,
             last: socket.last,
         };
         self.ask(host, slot, request, Wanted::Write(conn, change));
@@ -289,7 +293,7 @@ impl World {
             };
             socket.members.insert(room.clone(), member);
         }
-        socket.last = Some(position);
+        (socket.taken, socket.last) = (Some(position), Some(position));
         socket.is_taken_kept = kept;
         socket.record = record;
         let rooms = recovery.rooms();
@@ -317,6 +321,7 @@ impl World {
             self.close(host, conn);
             return Ok(());
         };
+        socket.taken.get_or_insert(position);
         socket.last = Some(position);
         let acks = std::mem::take(&mut socket.acks);
         let (now, later) = acks.into_iter().partition(|(of, ..)| *of <= change);
