@@ -2,7 +2,8 @@
 //!
 //! Who owns a slot, what an append promises, how listeners are fed, how a client is recovered. The
 //! rules are those of `docs/` (recovery); no clock, no randomness, no I/O: the edge says what
-//! happened, then does the [`Action`]s, in order. What must last comes as [`Action::Store`] (flushed)
+//! happened, then does the [`Action`]s, in order. What must last comes as [`Action::Store`]
+//! (flushed)
 //! or [`Action::Sync`] (written through), and what depends on it is not sent before
 //! [`Slots::persisted`]. A cluster of one is the same code; what a node says to itself never
 //! leaves it.
@@ -20,6 +21,71 @@
 //! | `ask` | requests of this node, until some owner has done them |
 //! | `recover` | from a record and a cursor to what is to be read |
 //! | `message`, `wire` | what nodes say to each other, and as bytes |
+//!
+//! # Where this differs from recovery.md
+//!
+//! What the simulation showed; each is a rule in `rules`, and most were found as a failed seed.
+//!
+//! *OPEN*
+//! - **A restart voids the promise for all but refusing.** `promise = e` outlives a restart,
+//!   the copies made since may not: a late, repeated `Follow` made a node that had lost power
+//!   follow `e` again from its start, no longer suspect. A node that restarted refuses `e`;
+//!   the opener tries a higher one.
+//! - **A suspect node serves no base**, even one chosen before it lost power.
+//! - **A copy of R counts in step 4 only with `R.eid` in its chain.** An epoch that is not
+//!   kept clears `suspect` (a CUT, its other copy down); at the next one that node passed for
+//!   an intact copy of R, and a kept CUT lost the other.
+//! - **The chain need not be fsynced**, if it is stored in one piece with the entries: after a
+//!   power cut the log is suspect, and nobody asks for its chain. One write through less per
+//!   OPEN.
+//! - **The basis carries stubs of all entries that are filled up later.** Else their ids are
+//!   unknown to the new owner for a while (invariant 8).
+//! - **An epoch is for a size.** If the roster grows, the owner opens again, so that a quorum
+//!   of the larger cluster knows who held the slot; nodes that had just joined could be a
+//!   quorum that knew of no R. Healthy, for adding the next node, includes this. All that are
+//!   sealed say their `n`.
+//! - **An epoch that is not kept is opened again** (with back-off) once a quorum is alive.
+//! - **No catching up before a take-over**: step 3 fetches what is missing, up to a limit, and
+//!   the rest is filled up; reads that need it wait. Stretches below a gap are kept, and
+//!   served to others.
+//! - Numbers after a CUT need not be above those before: no two epochs are compared by number.
+//!   It is done all the same.
+//!
+//! *Append*
+//! - **A gap at the follower is not a refusal**: the owner sends again. Only a follower that
+//!   follows no more refuses.
+//! - **Owners say once a second what they hold**, one message per follower: else a follower
+//!   that was restarted or sealed is not noticed until the next append.
+//!
+//! *Feed, cursor, recover*
+//! - **A stream is of one epoch.** A late request opened the same stream at the next owner,
+//!   and its numbers fitted.
+//! - **The start and the cursor must both be on the branch**, not only the later: the order of
+//!   two positions says nothing if the log forked between them. On a live socket each entry's
+//!   position replaces that of its slot.
+//! - **A recovered socket's cursor goes on from the one presented**, also for slots in which
+//!   the record has no room.
+//! - **What was seen is kept by room** on a recovered socket: a position may be beyond the
+//!   feed's.
+//! - **An offset carries where its socket's record was written last** (that may be left out if
+//!   the cursor's entry of the record's slot says as much, as it does for a user's own rooms).
+//!   A record that lacks it has another history, and the client is told `false`.
+//! - **A room is left when that is committed.** Until then its events are delivered: otherwise
+//!   the cursor goes on in other rooms of the slot, and a client that comes back before has a
+//!   gap in the room it is still in. (One node's form has this, too.)
+//!
+//! *Records*
+//! - **`version` alone does not order puts**: an old home with several changes waiting passed
+//!   a take. A home's own changes are counted; another home's put is never written over what
+//!   is there.
+//! - **Forks are told.** A put says where the record was taken and last written. If that is
+//!   not on this branch, and the record is at another home or was taken twice, it is deleted
+//!   and both homes close. A record that is unknown is never put again. After a CUT a home
+//!   closes.
+//! - **Put again on every change of the owner that is heard of**, and once more if a write was
+//!   under way meanwhile: the surviving epoch may have the lower name.
+//! - **Where nothing is kept, a recovery may restore what an older record says.** Whoever
+//!   changed rooms elsewhere meanwhile, and has had no event since, is told at the heal only.
 
 mod action;
 mod ask;
@@ -37,6 +103,8 @@ mod machine;
 mod message;
 mod open;
 mod owner;
+#[cfg(test)]
+pub(crate) mod peek;
 mod records;
 mod recover;
 mod rules;
@@ -358,79 +426,5 @@ impl Machine {
     }
 }
 
-/// What the simulation looks at.
 #[cfg(test)]
-pub(crate) mod peek {
-    use super::machine::Role;
-    use super::{Chain, Eid, NodeId, Reign, SlotNo, Slots, Stored, Write};
-
-    /// A slot on a node, from inside.
-    #[derive(Clone, Debug)]
-    pub(crate) struct Peek {
-        pub(crate) promise: Eid,
-        pub(crate) record: Option<Reign>,
-        pub(crate) chain: Chain,
-        pub(crate) from: u64,
-        pub(crate) end: u64,
-        pub(crate) suspect: bool,
-        pub(crate) open: Option<(Eid, bool, u64)>,
-        pub(crate) copies: Vec<NodeId>,
-        pub(crate) following: Option<Eid>,
-        pub(crate) filling: bool,
-        pub(crate) size: u64,
-    }
-
-    impl Slots {
-        pub(crate) fn peek(&self, slot: SlotNo) -> Peek {
-            let machine = &self.machines[usize::from(slot)];
-            let mut peek = Peek {
-                promise: machine.promise,
-                record: machine.record.clone(),
-                chain: machine.log.chain.clone(),
-                from: machine.log.from,
-                end: machine.log.end,
-                suspect: machine.suspect,
-                open: None,
-                copies: Vec::new(),
-                following: None,
-                filling: machine.fill.is_some(),
-                size: 0,
-            };
-            match &machine.role {
-                Role::Open(owned) => {
-                    peek.open = Some((owned.eid, owned.kept, owned.commit));
-                    peek.copies.clone_from(&owned.copies);
-                    peek.size = owned.size;
-                }
-                Role::Following(eid) => peek.following = Some(*eid),
-                _ => {}
-            }
-            peek
-        }
-
-        /// All rooms' entries that can be read, up to a number.
-        pub(crate) fn readable(&self, slot: SlotNo) -> Vec<u64> {
-            let log = &self.machines[usize::from(slot)].log;
-            let entries = log.entries.iter().filter(|(seq, _)| **seq > log.from);
-            entries.map(|(seq, _)| *seq).collect()
-        }
-
-        pub(crate) fn trimmed(&self, slot: SlotNo, room: &super::Room) -> u64 {
-            let log = &self.machines[usize::from(slot)].log;
-            log.trimmed.get(room).copied().unwrap_or(0)
-        }
-
-        pub(crate) fn homes(&self, slot: SlotNo) -> Vec<(super::Pid, super::Record)> {
-            let log = &self.machines[usize::from(slot)].log;
-            let records = log.records.iter();
-            records
-                .map(|(pid, kept)| (pid.clone(), kept.record.clone()))
-                .collect()
-        }
-    }
-
-    /// So that stores can be modelled.
-    pub(crate) fn apply(stored: &mut Stored, writes: &[Write]) {
-        writes.iter().for_each(|write| stored.apply(write));
-    }
-}
+mod tests;

@@ -160,7 +160,10 @@ impl Client {
             ));
         }
         if kept && is_forked && self.rooms != rooms {
-            return Err(format!("6: {pid:?} was in {:?}, restored is {rooms:?}", self.rooms));
+            return Err(format!(
+                "6: {pid:?} was in {:?}, restored is {rooms:?}",
+                self.rooms
+            ));
         }
         self.rooms = rooms;
         Ok(())

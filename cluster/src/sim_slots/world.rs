@@ -3,10 +3,13 @@
 mod acts;
 mod check;
 mod clients;
+mod edge;
 mod gateway;
 mod host;
 mod quiet;
+mod recovering;
 mod seen;
+mod sockets;
 
 use std::collections::{BTreeMap, BTreeSet};
 

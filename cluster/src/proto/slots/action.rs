@@ -21,8 +21,10 @@ pub enum Action {
         /// What.
         message: Message,
     },
-    /// Store these changes of a slot's log as one piece, after all before. With a token they must be
-    /// flushed, with all that came before of any slot, and then told to [`super::Slots::persisted`].
+    /// Store these changes of a slot's log as one piece, after all before. With a token they must
+    /// be
+    /// flushed, with all that came before of any slot, and then told to
+    /// [`super::Slots::persisted`].
     Store {
         /// Of which slot.
         slot: SlotNo,

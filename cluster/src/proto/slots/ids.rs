@@ -1,6 +1,7 @@
 //! Names of nodes, epochs and places in a slot's log.
 
-/// A node's name in the rules of recovery: random, stored with the data; a wiped store is a new one.
+/// A node's name in the rules of recovery: random, stored with the data; a wiped store is a new
+/// one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(pub u64);
 

@@ -19,7 +19,7 @@ use super::{Body, Chain, Eid, Entry, Kept, Pid, Position, Room};
 
 /// One slot's log.
 #[derive(Clone, Debug, Default)]
-pub struct Log {
+pub(super) struct Log {
     /// Its epochs.
     pub chain: Chain,
     /// Rising; trimmed ones may be missing.
@@ -89,7 +89,8 @@ impl Log {
         self.entries.get(seq)
     }
 
-    /// Whether everything after a position in a room can be read, if the log is read up to `commit`.
+    /// Whether everything after a position in a room can be read, if the log is read up to
+    /// `commit`.
     pub(super) fn check(
         &self,
         room: &Room,
@@ -124,14 +125,6 @@ impl Log {
     pub(super) fn range(&self, after: u64, upto: u64) -> impl Iterator<Item = &Arc<Entry>> {
         let upto = upto.max(after);
         self.entries.range(after + 1..upto + 1).map(|(_, it)| it)
-    }
-
-    /// Where the log ends, as a candidate for a base is judged.
-    pub(super) fn head(&self) -> Position {
-        Position {
-            eid: self.chain.last().unwrap_or_default(),
-            seq: self.end,
-        }
     }
 
     fn index(&mut self, entry: Arc<Entry>) {

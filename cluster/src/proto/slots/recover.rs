@@ -77,7 +77,15 @@ pub enum Step {
 
 impl Recovery {
     /// Begins with a record that was taken; none if the offset proves nothing.
-    pub(crate) fn new(record: &Record, presented: Presented<'_>, rules: Rules) -> Option<Self> {
+    pub fn new(record: &Record, presented: Presented<'_>) -> Option<Self> {
+        Self::with_rules(record, presented, Rules::default())
+    }
+
+    pub(crate) fn with_rules(
+        record: &Record,
+        presented: Presented<'_>,
+        rules: Rules,
+    ) -> Option<Self> {
         let stale = record
             .stale
             .as_ref()

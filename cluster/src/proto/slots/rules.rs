@@ -74,6 +74,7 @@ pub(crate) enum Rule {
     /// A home whose change was lost with a branch is not written over silently.
     NoticeFork,
     /// Records are put again in a new epoch.
+    #[cfg(test)]
     PutAgain,
     /// A position is the later of the room's start and the cursor.
     LaterOfBoth,
@@ -84,6 +85,7 @@ pub(crate) enum Rule {
     /// An offset of an earlier pid says nothing.
     IgnoreStale,
     /// A room is left when that is written.
+    #[cfg(test)]
     LeaveWhenWritten,
     /// What is read ends where the feed is.
     ReadUptoFeed,

@@ -10,7 +10,8 @@ impl Machine {
     /// Step 1: promises to follow no lower epoch, and says what it has.
     pub(super) fn on_seal(&mut self, from: NodeId, eid: Eid, context: &mut Context) {
         self.see(eid);
-        // A promise of an earlier boot only serves to refuse: this node may have followed that epoch
+        // A promise of an earlier boot only serves to refuse: this node may have followed that
+        // epoch
         // and lost what it copied.
         let voided = eid == self.promise && self.sealed != Some(eid);
         let voided = voided && context.rules.keep(Rule::RestartVoidsPromise);

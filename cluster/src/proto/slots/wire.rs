@@ -1,7 +1,9 @@
-//! Messages as bytes: the slot, one byte for the kind, then numbers in big-endian order, texts after
+//! Messages as bytes: the slot, one byte for the kind, then numbers in big-endian order, texts
+//! after
 //! their length, lists after their count.
 //!
-//! A kind that this version does not know is a message to skip, not an error. What a known kind says
+//! A kind that this version does not know is a message to skip, not an error. What a known kind
+//! says
 //! must be just that, to the last byte.
 
 mod fields;
@@ -34,10 +36,13 @@ macro_rules! kinds {
         /// None if the kind is not known, some of none if the rest is not it.
         fn $take(kind: u8, input: &mut Input) -> Option<Option<$of>> {
             match kind {
-                $($kind => Some((|| {
-                    $(let $field = Field::take(input)?;)*
-                    Some($of::$name { $($field),* })
-                })()),)*
+                $($kind => {
+                    let take = |_input: &mut Input| {
+                        $(let $field = Field::take(_input)?;)*
+                        Some($of::$name { $($field),* })
+                    };
+                    Some(take(input))
+                })*
                 _ => None,
             }
         }

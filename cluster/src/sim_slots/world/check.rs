@@ -17,7 +17,9 @@ impl World {
         let process = self.hosts[host].process.as_ref();
         let suspect = process.is_some_and(|process| process.core.peek(slot).suspect);
         if matches!(message, Message::Copied { .. }) && suspect {
-            return Err(format!("7: host{host} copies for slot {slot}, and is suspect"));
+            return Err(format!(
+                "7: host{host} copies for slot {slot}, and is suspect"
+            ));
         }
         Ok(())
     }

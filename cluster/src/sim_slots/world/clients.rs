@@ -112,12 +112,21 @@ impl World {
         let processes = self.hosts.iter().flat_map(|host| &host.process);
         let owner = processes.map(|process| &process.core);
         let owner = owner.filter(|core| core.peek(slot).open.is_some());
-        let homes = owner.flat_map(|core| core.homes(slot)).find(|(of, _)| of == pid);
-        let record = homes.map(|(_, record)| record).ok_or("10: a record is lost")?;
-        let written = record.rooms.into_iter().map(|(room, (_, start))| (room, start));
+        let homes = owner
+            .flat_map(|core| core.homes(slot))
+            .find(|(of, _)| of == pid);
+        let record = homes
+            .map(|(_, record)| record)
+            .ok_or("10: a record is lost")?;
+        let written = record
+            .rooms
+            .into_iter()
+            .map(|(room, (_, start))| (room, start));
         let written: BTreeMap<Room, Position> = written.collect();
         if written != *rooms {
-            return Err(format!("10: {pid:?} is in {rooms:?}, {written:?} is written"));
+            return Err(format!(
+                "10: {pid:?} is in {rooms:?}, {written:?} is written"
+            ));
         }
         Ok(())
     }

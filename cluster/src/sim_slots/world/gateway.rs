@@ -8,27 +8,26 @@ use bytes::Bytes;
 use super::host::Process;
 use super::{Checked, World};
 use crate::proto::slots::{
-    Answer, Body, Cursor, Entry, Home, Position, Presented, Record, Recovery, Request, Room, Rule,
-    SlotNo, Step,
+    Answer, Cursor, Entry, Home, Position, Record, Recovery, Request, Room, SlotNo,
 };
 use crate::sim_slots::client::{Frame, Offset};
 
 /// A socket's membership of a room.
 #[derive(Clone, Debug)]
 pub(super) struct Member {
-    slot: SlotNo,
+    pub(super) slot: SlotNo,
     /// Where it began; none until the room is fed.
-    start: Option<Position>,
+    pub(super) start: Option<Position>,
     /// Up to where it has everything.
-    seen: Position,
+    pub(super) seen: Position,
     /// It has left, but that is not written. Until then it gets everything: if it comes back
     /// before, it is in the room, and its cursor must be true of it.
-    is_leaving: bool,
+    pub(super) is_leaving: bool,
 }
 
 /// How far a socket has come.
 #[derive(Debug)]
-enum Phase {
+pub(super) enum Phase {
     /// Its record is being taken, or written for the first time.
     Opening,
     Recovering(Recovery),
@@ -37,27 +36,27 @@ enum Phase {
 
 #[derive(Debug)]
 pub(super) struct Socket {
-    client: usize,
+    pub(super) client: usize,
     pub(super) pid: Bytes,
     /// The slot of its record.
     pub(super) slot: SlotNo,
-    record: Record,
-    offset: Option<Offset>,
-    phase: Phase,
-    members: BTreeMap<Room, Member>,
-    cursor: Cursor,
-    held: Vec<(SlotNo, Arc<Entry>)>,
+    pub(super) record: Record,
+    pub(super) offset: Option<Offset>,
+    pub(super) phase: Phase,
+    pub(super) members: BTreeMap<Room, Member>,
+    pub(super) cursor: Cursor,
+    pub(super) held: Vec<(SlotNo, Arc<Entry>)>,
     /// A write of the record is under way, another must follow.
-    is_writing: bool,
-    again: bool,
+    pub(super) is_writing: bool,
+    pub(super) again: bool,
     /// Where it took its record over, or wrote it first.
-    taken: Option<Position>,
+    pub(super) taken: Option<Position>,
     /// Where the last write was.
-    last: Option<Position>,
+    pub(super) last: Option<Position>,
     /// Whether its record was taken in a kept epoch.
-    is_taken_kept: bool,
+    pub(super) is_taken_kept: bool,
     /// Joined and left rooms whose acknowledgement waits for a write, and which change it is.
-    acks: Vec<(u64, Room, Option<Position>)>,
+    pub(super) acks: Vec<(u64, Room, Option<Position>)>,
 }
 
 /// What an answer is for.
@@ -71,11 +70,11 @@ pub(super) enum Wanted {
 }
 
 impl World {
-    fn socket(&mut self, host: usize, conn: u64) -> Option<&mut Socket> {
+    pub(super) fn socket(&mut self, host: usize, conn: u64) -> Option<&mut Socket> {
         self.hosts[host].process.as_mut()?.sockets.get_mut(&conn)
     }
 
-    fn ask(&mut self, host: usize, slot: SlotNo, request: Request, wanted: Wanted) {
+    pub(super) fn ask(&mut self, host: usize, slot: SlotNo, request: Request, wanted: Wanted) {
         let now = self.now(host);
         if let Some(process) = &mut self.hosts[host].process {
             let rid = process.fresh();
@@ -84,7 +83,7 @@ impl World {
         }
     }
 
-    fn home(&self, host: usize, conn: u64) -> Home {
+    pub(super) fn home(&self, host: usize, conn: u64) -> Home {
         Home {
             node: self.hosts[host].id,
             boot: self.hosts[host].boot,
@@ -140,7 +139,7 @@ impl World {
     }
 
     /// A new pid.
-    fn begin(&mut self, host: usize, conn: u64) {
+    pub(super) fn begin(&mut self, host: usize, conn: u64) {
         self.count += 1;
         let (pid, home) = (
             Bytes::from(format!("pid{}", self.count)),
@@ -162,7 +161,7 @@ impl World {
         self.write(host, conn);
     }
 
-    fn leave_all(&mut self, host: usize, conn: u64) {
+    pub(super) fn leave_all(&mut self, host: usize, conn: u64) {
         let members = self
             .socket(host, conn)
             .map(|it| std::mem::take(&mut it.members));
@@ -172,7 +171,7 @@ impl World {
     }
 
     /// The last socket that leaves a room ends its feed.
-    fn leave_room(&mut self, host: usize, slot: SlotNo, room: &Room) {
+    pub(super) fn leave_room(&mut self, host: usize, slot: SlotNo, room: &Room) {
         let now = self.now(host);
         if let Some(process) = &mut self.hosts[host].process
             && !process
@@ -184,7 +183,7 @@ impl World {
         }
     }
 
-    fn join_room(&mut self, host: usize, conn: u64, slot: SlotNo, room: &Room) {
+    pub(super) fn join_room(&mut self, host: usize, conn: u64, slot: SlotNo, room: &Room) {
         let now = self.now(host);
         if let Some(process) = &mut self.hosts[host].process {
             let rid = process.fresh();
@@ -194,7 +193,7 @@ impl World {
     }
 
     /// Writes the record as it is; one write at a time.
-    fn write(&mut self, host: usize, conn: u64) {
+    pub(super) fn write(&mut self, host: usize, conn: u64) {
         let Some(socket) = self.socket(host, conn) else {
             return;
         };
@@ -235,83 +234,14 @@ impl World {
         }
     }
 
-    fn taken(
-        &mut self,
-        host: usize,
-        conn: u64,
-        (slot, pid): (SlotNo, Bytes),
-        answer: Answer,
-    ) -> Checked {
-        let rules = self.rules;
-        let home = self.home(host, conn);
-        let Some(socket) = self.socket(host, conn) else {
-            if let Answer::Taken { .. } = answer {
-                // Its client has gone meanwhile.
-                self.ask(host, slot, Request::Leave { pid, home }, Wanted::Nothing);
-            }
-            return Ok(());
-        };
-        let (record, position, kept) = match answer {
-            Answer::Taken {
-                record,
-                position,
-                kept,
-            } => (record, position, kept),
-            Answer::Lost => {
-                self.seen.refused += 1;
-                self.begin(host, conn);
-                return Ok(());
-            }
-            _ => {
-                self.close(host, conn);
-                return Ok(());
-            }
-        };
-        assert_eq!(record.home, home);
-        let offset = socket.offset.clone();
-        let presented = match &offset {
-            None => Presented::Nothing,
-            Some(Offset {
-                text,
-                cursor: Some(cursor),
-                ..
-            }) => Presented::Offset(text, cursor),
-            Some(Offset { text, .. }) => Presented::Unreadable(text),
-        };
-        let Some(mut recovery) = Recovery::new(&record, presented, rules) else {
-            if record.stale.as_ref() == offset.as_ref().map(|offset| &offset.text) {
-                return Err(format!("told false for {offset:?}, which says nothing"));
-            }
-            return self.step(host, conn, Step::Refused);
-        };
-        for (room, (slot, start)) in &record.rooms {
-            let member = Member {
-                slot: *slot,
-                start: Some(*start),
-                seen: *start,
-                is_leaving: false,
-            };
-            socket.members.insert(room.clone(), member);
-        }
-        (socket.taken, socket.last) = (Some(position), Some(position));
-        socket.is_taken_kept = kept;
-        socket.record = record;
-        let rooms = recovery.rooms();
-        let end = recovery.end();
-        socket.phase = Phase::Recovering(recovery);
-        for (slot, room) in rooms {
-            self.join_room(host, conn, slot, &room);
-        }
-        self.step(host, conn, end)
-    }
-
     fn written(&mut self, host: usize, conn: u64, change: u64, answer: Answer) -> Checked {
         let Some(socket) = self.socket(host, conn) else {
             return Ok(());
         };
         socket.is_writing = false;
         let Answer::Done { position, kept, .. } = answer else {
-            // If it still has its client, that has not been elsewhere since: what it was told it is in
+            // If it still has its client, that has not been elsewhere since: what it was told it
+            // is in
             // was lost with a branch.
             let (client, is_lost) = (socket.client, answer == Answer::Lost);
             let here = Some((host, self.hosts[host].boot, conn));
@@ -387,275 +317,6 @@ impl World {
             self.write(host, conn);
         }
         Ok(())
-    }
-
-    fn step(&mut self, host: usize, conn: u64, step: Step) -> Checked {
-        match step {
-            Step::Wait => {}
-            Step::Failed => self.close(host, conn),
-            Step::Refused => {
-                self.seen.refused += 1;
-                // The record is of no use to anybody.
-                let home = self.home(host, conn);
-                if let Some(socket) = self.socket(host, conn) {
-                    let (slot, pid) = (socket.slot, socket.pid.clone());
-                    self.ask(host, slot, Request::Delete { pid, home }, Wanted::Nothing);
-                }
-                self.begin(host, conn);
-            }
-            Step::Read(slot) => {
-                let Some(process) = &mut self.hosts[host].process else {
-                    return Ok(());
-                };
-                let Some(socket) = process.sockets.get(&conn) else {
-                    return Ok(());
-                };
-                let rooms = socket
-                    .members
-                    .iter()
-                    .filter(|(_, member)| member.slot == slot);
-                let fed: Vec<_> = rooms
-                    .map(|(room, _)| process.core.fed_upto(slot, room))
-                    .collect();
-                let (Phase::Recovering(recovery), Some(Some(upto))) = (&socket.phase, fed.first())
-                else {
-                    // Cut meanwhile.
-                    self.close(host, conn);
-                    return Ok(());
-                };
-                let request = recovery.request(slot, *upto);
-                self.ask(host, slot, request, Wanted::Read(conn, slot));
-            }
-            Step::Recovered {
-                entries,
-                before,
-                after,
-                seen,
-            } => self.recovered(host, conn, &entries, (before, after), &seen)?,
-        }
-        Ok(())
-    }
-
-    /// CONNECT, what was missed, what was held.
-    fn recovered(
-        &mut self,
-        host: usize,
-        conn: u64,
-        entries: &[Arc<Entry>],
-        (before, after): (Cursor, Cursor),
-        seen: &BTreeMap<Room, Position>,
-    ) -> Checked {
-        self.seen.recovered += 1;
-        self.seen.replayed += entries.len() as u64;
-        let Some(socket) = self.socket(host, conn) else {
-            return Ok(());
-        };
-        socket.phase = Phase::Live;
-        socket.cursor = before;
-        let held = std::mem::take(&mut socket.held);
-        let (pid, client, kept) = (socket.pid.clone(), socket.client, socket.is_taken_kept);
-        let rooms = socket.record.rooms.iter();
-        let recovered = Some(
-            rooms
-                .map(|(room, (_, start))| (room.clone(), *start))
-                .collect(),
-        );
-        let frame = Frame::Connect {
-            pid,
-            recovered,
-            kept,
-        };
-        self.frame(host, conn, client, frame);
-        for entry in entries {
-            let slot = self.slot_in(host, conn, entry);
-            self.event(host, conn, slot, entry);
-        }
-        if let Some(socket) = self.socket(host, conn) {
-            socket.cursor = after;
-            for (room, member) in &mut socket.members {
-                member.seen = member.seen.max(seen.get(room).copied().unwrap_or_default());
-            }
-        }
-        for (slot, entry) in held {
-            self.event(host, conn, slot, &entry);
-        }
-        if self.rules.keep(Rule::PutAgain) {
-            self.write(host, conn);
-        }
-        Ok(())
-    }
-
-    fn slot_in(&mut self, host: usize, conn: u64, entry: &Entry) -> SlotNo {
-        let Body::Event { room, .. } = &entry.body else {
-            return 0;
-        };
-        let member = self.socket(host, conn).and_then(|it| it.members.get(room));
-        member.map_or(0, |member| member.slot)
-    }
-
-    /// Entries for all local sockets.
-    pub(super) fn deliver(&mut self, host: usize, slot: SlotNo, entries: &[Arc<Entry>]) -> Checked {
-        for entry in entries {
-            let truth = &self.truths[usize::from(slot)];
-            if !truth.is_committed(entry.position) {
-                return Err(format!("4: {entry:?} is fed and not committed"));
-            }
-            let process = self.hosts[host].process.as_ref();
-            let conns = process.map(|it| it.sockets.keys().copied().collect::<Vec<_>>());
-            for conn in conns.unwrap_or_default() {
-                let Some(socket) = self.socket(host, conn) else {
-                    continue;
-                };
-                if matches!(socket.phase, Phase::Live) {
-                    self.event(host, conn, slot, entry);
-                } else {
-                    socket.held.push((slot, Arc::clone(entry)));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// An entry on its way to one client, if it is for it and new.
-    fn event(&mut self, host: usize, conn: u64, slot: SlotNo, entry: &Entry) {
-        let Body::Event { room, .. } = &entry.body else {
-            return;
-        };
-        let Some(socket) = self.socket(host, conn) else {
-            return;
-        };
-        let Some(member) = socket.members.get_mut(room) else {
-            return;
-        };
-        let Some(start) = member.start.filter(|_| entry.position > member.seen) else {
-            return;
-        };
-        member.seen = entry.position;
-        // Not the later of both: what it says of a slot may be of another branch.
-        socket.cursor.insert(slot, entry.position);
-        let written = socket.last.unwrap_or_default();
-        let frame = Frame::Event {
-            room: room.clone(),
-            slot,
-            start,
-            position: entry.position,
-            offset: Offset::of(&socket.cursor, written),
-        };
-        let client = socket.client;
-        self.frame(host, conn, client, frame);
-    }
-
-    fn frame(&mut self, host: usize, conn: u64, client: usize, frame: Frame) {
-        let boot = self.hosts[host].boot;
-        self.trace(|| format!("host{host} to client{client} on {conn}: {frame:?}"));
-        if self.clients[client].home == Some((host, boot, conn)) {
-            self.clients[client].pipe.push_back(frame);
-        }
-    }
-
-    /// What follows in a room cannot be proved.
-    pub(super) fn cut_room(&mut self, host: usize, room: &Room) {
-        let process = self.hosts[host].process.as_ref();
-        let sockets = process.map(|it| it.sockets.iter());
-        let of_room = sockets.into_iter().flatten();
-        let of_room = of_room.filter(|(_, it)| it.members.contains_key(room));
-        let conns: Vec<u64> = of_room.map(|(conn, _)| *conn).collect();
-        self.seen.cut_sockets += conns.len() as u64;
-        conns.into_iter().for_each(|conn| self.close(host, conn));
-    }
-
-    pub(super) fn evicted(&mut self, host: usize, home: Home) {
-        if home.boot == self.hosts[host].boot {
-            self.close(host, home.connection);
-        }
-    }
-
-    /// Homes put their records again.
-    pub(super) fn epoch(&mut self, host: usize, slot: SlotNo) {
-        if !self.rules.keep(Rule::PutAgain) {
-            return;
-        }
-        let process = self.hosts[host].process.as_ref();
-        let sockets = process.map(|it| it.sockets.iter()).into_iter().flatten();
-        // What is being written may go to an owner of before: it is written again then.
-        let of_slot = sockets.filter(|(_, it)| it.slot == slot);
-        let live = of_slot.filter(|(_, it)| it.is_writing || matches!(it.phase, Phase::Live));
-        let conns: Vec<u64> = live.map(|(conn, _)| *conn).collect();
-        conns.into_iter().for_each(|conn| self.write(host, conn));
-    }
-
-    /// The one place where a socket ends. The client notices at once if it is still there.
-    pub(super) fn close(&mut self, host: usize, conn: u64) {
-        self.leave_all(host, conn);
-        let (home, boot) = (self.home(host, conn), self.hosts[host].boot);
-        let process = self.hosts[host].process.as_mut();
-        let Some(socket) = process.and_then(|it| it.sockets.remove(&conn)) else {
-            return;
-        };
-        let (slot, pid) = (socket.slot, socket.pid);
-        self.ask(host, slot, Request::Leave { pid, home }, Wanted::Nothing);
-        let client = &mut self.clients[socket.client];
-        if client.home == Some((host, boot, conn)) {
-            client.lose();
-        }
-    }
-
-    /// A client joins a room or leaves it.
-    pub(super) fn change_rooms(&mut self, client: usize, room: &Room, slot: SlotNo) -> Checked {
-        let Some((host, boot, conn)) = self.clients[client].home else {
-            return Ok(());
-        };
-        if self.hosts[host]
-            .process
-            .as_ref()
-            .is_none_or(|it| it.boot != boot)
-        {
-            return Ok(());
-        }
-        let Some(socket) = self.socket(host, conn) else {
-            return Ok(());
-        };
-        if !matches!(socket.phase, Phase::Live) {
-            return Ok(());
-        }
-        let early = !self.rules.keep(Rule::LeaveWhenWritten);
-        let Some(socket) = self.socket(host, conn) else {
-            return Ok(());
-        };
-        match socket.members.get_mut(room) {
-            // Under way.
-            Some(
-                Member { start: None, .. }
-                | Member {
-                    is_leaving: true, ..
-                },
-            ) => return Ok(()),
-            Some(member) => {
-                member.is_leaving = true;
-                if early {
-                    socket.members.remove(room);
-                }
-                socket.record.change += 1;
-                socket.record.rooms.remove(room);
-                socket.acks.push((socket.record.change, room.clone(), None));
-                if early {
-                    self.leave_room(host, slot, room);
-                }
-                self.write(host, conn);
-            }
-            None => {
-                let member = Member {
-                    slot,
-                    start: None,
-                    seen: Position::default(),
-                    is_leaving: false,
-                };
-                socket.members.insert(room.clone(), member);
-                self.join_room(host, conn, slot, room);
-            }
-        }
-        self.clients[client].asked += 1;
-        self.act_on(host)
     }
 }
 

@@ -15,7 +15,8 @@ impl World {
         Ok(())
     }
 
-    /// Whether each slot has one kept owner, which has a follower if there can be one, and both have
+    /// Whether each slot has one kept owner, which has a follower if there can be one, and both
+    /// have
     /// all that can be had.
     pub(super) fn is_well(&self) -> Checked {
         let hosts = self.hosts.iter().filter(|host| !host.is_gone);

@@ -186,14 +186,18 @@ fn asking() -> impl Strategy<Value = Message> {
             id,
             payload
         }),
-        (texts(), records(), option::of(positions()), option::of(positions())).prop_map(
-            |(pid, record, taken, last)| Request::Put {
+        (
+            texts(),
+            records(),
+            option::of(positions()),
+            option::of(positions())
+        )
+            .prop_map(|(pid, record, taken, last)| Request::Put {
                 pid,
                 record,
                 taken,
                 last
-            }
-        ),
+            }),
         (texts(), homes(), offset).prop_map(|(pid, home, offset)| Request::Take {
             pid,
             home,
