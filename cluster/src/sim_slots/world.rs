@@ -83,6 +83,7 @@ enum Event {
     /// A way is free again.
     Heal(usize, usize),
     Start(usize),
+    Grow,
     /// A client does something.
     Client(usize),
     /// A node notices that a client is gone.
@@ -244,6 +245,7 @@ impl World {
                 Ok(())
             }
             Event::Start(host) => self.start(host),
+            Event::Grow => self.grow(),
             Event::Client(client) => self.client(client),
             Event::Notice { host, boot, conn } => self.notice(host, boot, conn),
             Event::Act => self.act(),

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::host::{Emit, Host};
 use super::{Checked, Event, Kind, World};
-use crate::proto::slots::{Room, SlotNo};
+use crate::proto::slots::{Room, Rule, SlotNo};
 
 /// Rooms of the first slot and of the second.
 pub(super) const ROOMS: [(&str, SlotNo); 5] =
@@ -164,11 +164,15 @@ impl World {
     }
 
     /// A new node joins, when all is well.
-    fn grow(&mut self) -> Checked {
+    pub(super) fn grow(&mut self) -> Checked {
         let count = self.hosts.iter().filter(|host| !host.is_gone).count();
         let drains = self.hosts.iter().any(|host| host.is_draining);
         if count >= 5 || drains || self.is_well().is_err() {
             return Ok(());
+        }
+        if !self.rules.keep(Rule::OpenWhenGrown) {
+            // Nothing says that it is too early for the next.
+            self.after(400, Event::Grow);
         }
         self.seen.grown += 1;
         self.trace(|| format!("host{} is new", self.hosts.len()));
