@@ -68,5 +68,5 @@ each_is_missed! {
     a_cursor_goes_on: KeepCursor 12,
     a_stale_offset_is_ignored: IgnoreStale 3,
     a_room_is_left_when_that_is_written: LeaveWhenWritten 40,
-    what_is_read_ends_where_the_feed_is: ReadUptoFeed 1,
+    what_is_read_ends_where_the_feed_is: ReadUptoFeed 373,
 }
