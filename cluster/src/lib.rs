@@ -9,7 +9,7 @@
 //! | `membership` | gossip's view for the core, and what gossip tells of this node |
 //! | `identity`, `key` | the certificate of a node, and the cluster's key that mints it |
 //! | `status` | what an operator can see |
-//! | `sim` | many nodes on one thread, in virtual time, over lossy links, from a seed |
+//! | `sim`, `sim_slots` | many nodes on one thread, in virtual time, over lossy links, from a seed |
 //!
 //! *Interest* is which peers have members in a room. A *link* to a peer is a connection that this
 //! node dialed and alone speaks on; the peer answers on its own. The *floor* is the latest join of

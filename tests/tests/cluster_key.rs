@@ -53,7 +53,7 @@ async fn a_node_of_another_cluster_is_refused_and_told() {
 
 #[tokio::test]
 async fn a_second_holder_of_a_name_is_refused_and_both_say_so() {
-    let mut cluster = Cluster::of(["a", "b"]).start().await;
+    let cluster = Cluster::of(["a", "b"]).start().await;
     let mut bob = cluster["b"].reader("bob", "x").await;
     let second = cluster.newcomer("b").launch();
     says(&second, "turned away").await;
