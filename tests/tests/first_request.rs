@@ -151,3 +151,27 @@ async fn moved_to_websocket(node: &RunningNode) -> (EnginePolling, TcpStream) {
     expect(&mut stream, &["40{\"sid\":"]).await;
     (session, stream)
 }
+
+/// What was asked before a close is answered before it or not at all: a browser takes a frame after
+/// the close for an error.
+#[tokio::test]
+async fn may_be_followed_by_an_event_and_a_close_at_once() {
+    let (_node, mut stream) = open().await;
+    stream
+        .write_all(format!("{UPGRADE}\r\n").as_bytes())
+        .await
+        .expect("it reads");
+    stream.write_all(&frame("40")).await.expect("it reads");
+    expect(&mut stream, &["40{\"sid\":"]).await;
+    let mut bytes = frame("421[\"subscribe:none\",{}]");
+    // A close frame without a reason, masked with nothing.
+    bytes.extend([0x88, 0x80, 0, 0, 0, 0]);
+    stream.write_all(&bytes).await.expect("it reads");
+    let mut rest = Vec::new();
+    let read = timeout(PATIENCE, stream.read_to_end(&mut rest)).await;
+    read.expect("the stream ends").expect("it can be read");
+    let close = rest.iter().position(|byte| *byte == 0x88);
+    let close = close.unwrap_or_else(|| panic!("no close frame in {rest:?}"));
+    let after = &rest[close + 2 + usize::from(rest[close + 1])..];
+    assert!(after.is_empty(), "after the close came {after:?}");
+}

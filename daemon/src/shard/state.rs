@@ -92,12 +92,16 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Queues by `push`. One turn may bring more than fits, to a peer that would take it all: then
+    /// Queues by `push`, unless a close frame was queued, which nothing may follow. One turn may
+    /// bring more than fits, to a peer that would take it all: then
     /// what waits is written first. An error says why the connection has to be closed.
     pub(super) fn queue(
         &mut self,
         mut push: impl FnMut(&mut Outbox) -> Pushed,
     ) -> Result<Pushed, Reason> {
+        if self.websocket.as_ref().is_some_and(|it| it.is_closing()) {
+            return Ok(Pushed::Queued);
+        }
         let pushed = push(&mut self.outbox);
         if pushed != Pushed::Overflow {
             return Ok(pushed);

@@ -129,6 +129,11 @@ impl WebSocket {
         }
     }
 
+    /// Whether a close frame was queued: nothing may follow it.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing
+    }
+
     /// The peer has closed and tungstenite has answered it.
     pub(crate) fn closed_by_peer(&mut self) {
         self.closing = true;
@@ -185,6 +190,7 @@ impl WebSocket {
         }
         if !ahead.is_empty() {
             self.reader.decode(readers, &ahead, outbox, out);
+            self.closing |= out.iter().any(|message| matches!(message, Received::Close));
         }
         !out.is_empty()
     }
@@ -192,6 +198,18 @@ impl WebSocket {
     /// Makes messages of bytes that were read. What must be answered at the WebSocket level goes
     /// into `outbox`.
     pub(crate) fn receive(
+        &mut self,
+        bytes: &[u8],
+        readers: &mut Readers,
+        outbox: &mut Outbox,
+        out: &mut Vec<Received>,
+    ) {
+        self.decode(bytes, readers, outbox, out);
+        // tungstenite has queued its answer: what the packets before it lead to comes too late.
+        self.closing |= out.iter().any(|message| matches!(message, Received::Close));
+    }
+
+    fn decode(
         &mut self,
         bytes: &[u8],
         readers: &mut Readers,
