@@ -336,6 +336,18 @@ impl State {
         keys.into_iter().map(|(_, key)| key).collect()
     }
 
+    /// Whether a client is changing over to WebSocket: it polls no more, and waits for nothing else.
+    pub(super) fn is_upgrading(&mut self, key: ConnectionKey) -> bool {
+        self.connection(key)
+            .is_some_and(|connection| connection.machine.is_upgrading())
+    }
+
+    /// Whether any client is.
+    pub(super) fn has_upgrades(&self) -> bool {
+        let mut connections = self.connections.iter();
+        connections.any(|(_, connection)| connection.machine.is_upgrading())
+    }
+
     /// Sets a connection's timer to its machine's next deadline.
     pub(super) fn rearm(&mut self, key: ConnectionKey) {
         let Some(connection) = self.connection(key) else {

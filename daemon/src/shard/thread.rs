@@ -49,6 +49,9 @@ const REST: (Duration, Duration) = (Duration::from_millis(1), Duration::from_mil
 /// How long a drain waits for clients to read why they were closed.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// How long a drain waits for clients that are changing over to WebSocket.
+const UPGRADES: Duration = Duration::from_secs(1);
+
 /// When the control plane is asked again whether it has room.
 const AGAIN: Duration = Duration::from_millis(2);
 
@@ -363,7 +366,14 @@ impl Shard {
             if due > tokio::time::Instant::now() + Duration::from_millis(1) {
                 tokio::time::sleep_until(due).await;
             }
-            self.state.borrow_mut().close(key, Reason::ShuttingDown);
+            // One that breaks off in the midst of its upgrade would notice by its heartbeat only.
+            if !self.state.borrow_mut().is_upgrading(key) {
+                self.state.borrow_mut().close(key, Reason::ShuttingDown);
+            }
+        }
+        let until = Instant::now() + UPGRADES;
+        while self.state.borrow_mut().has_upgrades() && Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let goodbyes = {
             let mut state = self.state.borrow_mut();
