@@ -21,7 +21,7 @@
 //! `TIDINGS_SIM_SEEDS` sets how many seeds are run, `TIDINGS_SIM_FIRST` the first of them.
 
 mod mutants;
-mod random;
+pub(crate) mod random;
 mod speed;
 mod world;
 

@@ -15,12 +15,11 @@
 mod client;
 mod disk;
 mod mutants;
-mod random;
 mod truth;
 mod world;
 
 use crate::proto::slots::Rules;
-use random::Random;
+use crate::sim::random::Random;
 use world::{Kind, Seen, World};
 
 fn setting(name: &str, default: u64) -> u64 {

@@ -143,17 +143,8 @@ impl Hub {
         } = part;
         let body = Body::new(&request.namespace, &request.event, None);
         let key = self.value_key(namespace, &room, &request.event);
-        let emit = self.latest.put(namespace, &room.clone(), |stamp| Emit {
-            namespace,
-            rooms: vec![room],
-            except,
-            body,
-            delivery: Delivery::Conflated {
-                stamp,
-                interval,
-                key,
-            },
-        });
+        let make = value(namespace, room.clone(), except, body, (interval, key));
+        let emit = self.latest.put(namespace, &room, make);
         let mask = self.mask(namespace, &emit.rooms);
         self.send_to(mask, emit).await;
     }
@@ -175,20 +166,8 @@ impl Hub {
         };
         let key = self.value_key(number, &room, event);
         let body = Body::new(namespace, event, None);
-        let emit = self
-            .latest
-            .put_late(number, &room.clone(), at, |stamp| Emit {
-                namespace: number,
-                rooms: vec![room],
-                except: Vec::new(),
-                body,
-                delivery: Delivery::Conflated {
-                    stamp,
-                    interval,
-                    key,
-                },
-            });
-        if let Some(emit) = emit {
+        let make = value(number, room.clone(), Vec::new(), body, (interval, key));
+        if let Some(emit) = self.latest.put_late(number, &room, at, make) {
             let mask = self.mask(number, &emit.rooms);
             self.send_to(mask, emit).await;
         }
@@ -274,6 +253,27 @@ impl Hub {
             sent += usize::from(shard.mailbox.send(emit).await.is_ok());
         }
         sent
+    }
+}
+
+/// A conflated room's value, once it has its stamp.
+fn value(
+    namespace: NamespaceId,
+    room: Arc<str>,
+    except: Vec<Arc<str>>,
+    body: Body,
+    (interval, key): (Duration, u64),
+) -> impl FnOnce(u64) -> Emit {
+    move |stamp| Emit {
+        namespace,
+        rooms: vec![room],
+        except,
+        body,
+        delivery: Delivery::Conflated {
+            stamp,
+            interval,
+            key,
+        },
     }
 }
 

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
-use super::random::Random;
 use super::truth::Truth;
 use crate::proto::slots::{Cursor, Position, Room, SlotNo};
+use crate::sim::random::Random;
 
 /// What a client returns; without a cursor it is none of ours.
 #[derive(Clone, Debug, PartialEq, Eq)]

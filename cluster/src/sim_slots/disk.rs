@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::random::Random;
 use crate::proto::slots::peek::apply;
 use crate::proto::slots::{Eid, NodeId, Reign, SlotNo, Stored, StoredSlot, Write};
+use crate::sim::random::Random;
 
 #[derive(Clone, Debug)]
 pub(super) struct Disk {

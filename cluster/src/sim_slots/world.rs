@@ -14,9 +14,9 @@ mod sockets;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::client::Client;
-use super::random::Random;
 use super::truth::Truth;
 use crate::proto::slots::{Limits, Message, Rules, Settings, SlotNo, Token};
+use crate::sim::random::Random;
 use host::Host;
 pub(super) use seen::Seen;
 

@@ -44,7 +44,6 @@ impl Hub {
         let namespace = self.check(node, &request)?;
         let id = request.id.clone().unwrap_or_else(|| node.ids.emit());
         let (live, single) = self.by_class(node, &request);
-        // Its own clients first: no peer shall delay them.
         let mut except = room_names_or_none(&request.except);
         let alone = live.is_empty() && single.len() == 1;
         let mut appends = Vec::new();
@@ -76,6 +75,7 @@ impl Hub {
             })
             .await;
         }
+        // The node's own clients came first: no peer shall delay them.
         if !request.local {
             node.relay.forward(&request, &id);
         }

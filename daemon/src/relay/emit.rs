@@ -62,7 +62,7 @@ impl Relay {
                     request,
                     call: None,
                 }) => {
-                    // The peer was answered; whether the history took it here is logged only.
+                    // Whoever emitted it was answered by the peer.
                     if let Err(error) = node.hub.begin(&node, request).await.map(drop) {
                         tracing::debug!(peer = %from.name, %error, "a forwarded emit was refused");
                     }
