@@ -163,6 +163,12 @@ impl Body {
         }
     }
 
+    /// Whether this is what is sent for an event.
+    pub(crate) fn carries(&self, event: &Event) -> bool {
+        let known = self.event();
+        known.is_some_and(|known| known.to_bytes() == event.to_bytes())
+    }
+
     /// The event itself again, for another node.
     pub(crate) fn event(&self) -> Option<Event> {
         let (text, attachments) = self.plain.split_first()?;

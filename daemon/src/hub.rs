@@ -167,7 +167,7 @@ impl Hub {
         let key = self.value_key(number, &room, event);
         let body = Body::new(namespace, event, None);
         let make = value(number, room.clone(), Vec::new(), body, (interval, key));
-        if let Some(emit) = self.latest.put_late(number, &room, at, make) {
+        if let Some(emit) = self.latest.put_late(number, &room, (event, at), make) {
             let mask = self.mask(number, &emit.rooms);
             self.send_to(mask, emit).await;
         }

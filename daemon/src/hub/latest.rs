@@ -11,7 +11,10 @@ use std::{
     time::Instant,
 };
 
-use crate::{event::Emit, shard::rooms::NamespaceId};
+use crate::{
+    event::{Emit, Event},
+    shard::rooms::NamespaceId,
+};
 
 const STRIPES: usize = 64;
 
@@ -65,18 +68,25 @@ impl Latest {
         self.stripe(room).put(namespace, room, Instant::now(), make)
     }
 
-    /// The same for a value that another node accepted a while ago, unless a later one is known.
+    /// The same for a value that another node accepted a while ago, unless a later one is known, or
+    /// the same: nodes measure an age from when a value reached them, so two that have one value
+    /// disagree a little on its age.
     pub(crate) fn put_late(
         &self,
         namespace: NamespaceId,
         room: &Arc<str>,
-        at: Instant,
+        (event, at): (&Event, Instant),
         make: impl FnOnce(u64) -> Emit,
     ) -> Option<Arc<Emit>> {
         let mut stripe = self.stripe(room);
-        let known = stripe.rooms.get(&(namespace, room.clone()));
-        if known.is_some_and(|known| known.at >= at) {
-            return None;
+        if let Some(known) = stripe.rooms.get_mut(&(namespace, room.clone())) {
+            if known.at >= at {
+                return None;
+            }
+            if known.emit.body.carries(event) {
+                known.at = at;
+                return None;
+            }
         }
         Some(stripe.put(namespace, room, at, make))
     }
@@ -123,5 +133,51 @@ impl Stripe {
         let (_, bound, _) = stamps.select_nth_unstable(ROOMS_PER_STRIPE / 32);
         let bound = *bound;
         self.rooms.retain(|_, value| value.stamp > bound);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::event::{Body, Delivery};
+
+    fn price(value: &str) -> Event {
+        Event {
+            name: "price".into(),
+            args: vec![serde_json::from_str(value).unwrap()],
+            attachments: Vec::new(),
+        }
+    }
+
+    fn emit(event: &Event) -> impl FnOnce(u64) -> Emit {
+        let body = Body::new("/", event, None);
+        move |stamp| Emit {
+            namespace: 0,
+            rooms: vec!["x".into()],
+            except: Vec::new(),
+            body,
+            delivery: Delivery::Conflated {
+                stamp,
+                interval: Duration::from_millis(250),
+                key: 1,
+            },
+        }
+    }
+
+    #[test]
+    fn takes_a_peers_value_only_if_it_is_another_and_a_later_one() {
+        let latest = Latest::default();
+        let room: Arc<str> = "x".into();
+        let (one, two) = (price("1"), price("2"));
+        let late = |event, at| latest.put_late(0, &room, (event, at), emit(event)).is_some();
+        latest.put(0, &room, emit(&one));
+        let now = Instant::now();
+        let later = |ms| now + Duration::from_millis(ms);
+        assert!(!late(&one, later(2)), "the same value, measured at a peer");
+        assert!(!late(&two, later(1)), "an older value");
+        assert!(late(&two, later(3)));
+        assert!(!late(&one, later(2)));
     }
 }
