@@ -480,7 +480,14 @@ fn newest_under(folder: &Path) -> Option<SystemTime> {
     entries
         .filter_map(|entry| {
             let path = entry.path();
-            if path.is_dir() {
+            let is_of_tests = ["tests", "sim"].iter().any(|part| {
+                let stem = path.file_stem().and_then(|stem| stem.to_str());
+                stem.is_some_and(|stem| stem.starts_with(part))
+            });
+            if is_of_tests {
+                // The binary is not built anew for it.
+                None
+            } else if path.is_dir() {
                 newest_under(&path)
             } else {
                 Some(modified(&path))

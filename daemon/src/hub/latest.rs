@@ -171,7 +171,11 @@ mod tests {
         let latest = Latest::default();
         let room: Arc<str> = "x".into();
         let (one, two) = (price("1"), price("2"));
-        let late = |event, at| latest.put_late(0, &room, (event, at), emit(event)).is_some();
+        let late = |event, at| {
+            latest
+                .put_late(0, &room, (event, at), emit(event))
+                .is_some()
+        };
         latest.put(0, &room, emit(&one));
         let now = Instant::now();
         let later = |ms| now + Duration::from_millis(ms);

@@ -1,6 +1,6 @@
 //! Engine.IO 4 on the wire. Each row of the official suite and what the suite does not look at.
 //!
-//! `TIDINGS_REFERENCE=1 cargo test -p tidings-tests --test engine_io` runs the same tests against
+//! `TIDINGS_REFERENCE=1 cargo test -p tidings-tests --test node engine_io::` runs the same tests against
 //! the reference implementation; where Tidings differs on purpose, the test says how.
 
 use std::time::{Duration, Instant};

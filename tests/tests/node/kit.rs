@@ -1,6 +1,6 @@
 //! Black-box drivers of profile `kit`: the unmodified JavaScript and Python clients.
 //!
-//! `TIDINGS_REFERENCE=1 cargo test -p tidings-tests --test kit` runs them against the reference.
+//! `TIDINGS_REFERENCE=1 cargo test -p tidings-tests --test node kit::` runs them against the reference.
 
 use tidings_tests::{Conformance, Profile, Script};
 

@@ -1,6 +1,6 @@
 //! Socket.IO 5 on the wire. Each row of the official suite and what the suite does not look at.
 //!
-//! `TIDINGS_REFERENCE=1 cargo test -p tidings-tests --test socket_io` runs the same tests against
+//! `TIDINGS_REFERENCE=1 cargo test -p tidings-tests --test node socket_io::` runs the same tests against
 //! the reference implementation.
 
 use std::collections::HashSet;

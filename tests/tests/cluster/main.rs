@@ -1,0 +1,13 @@
+//! Several nodes on real sockets with real clients, one module per behaviour.
+
+mod barrier;
+mod carried;
+mod faults;
+mod key;
+mod kit;
+mod limits;
+mod network;
+mod sessions;
+mod steady;
+mod together;
+mod values;

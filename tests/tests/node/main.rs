@@ -1,0 +1,31 @@
+//! One node on real sockets with real clients, one module per behaviour.
+//!
+//! All are one program, so that it is linked once and tests that wait leave the cores to others.
+
+mod answers;
+mod api;
+mod avalanche;
+mod bad_input;
+mod clients;
+mod docs;
+mod drain;
+mod emit_api;
+mod engine_io;
+mod first_request;
+mod flood;
+mod handler;
+mod kit;
+mod limits;
+mod logout;
+mod origins;
+mod page;
+mod recovery;
+mod restart;
+mod sessions;
+mod slow_reader;
+mod soak;
+mod soak_clients;
+mod socket_io;
+mod startup;
+mod tls;
+mod trading;
