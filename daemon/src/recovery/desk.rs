@@ -1,9 +1,9 @@
 //! Where shards and emitters ask for recovery: the store's records and the log's handle together.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -49,6 +49,8 @@ pub(crate) struct Desk {
     /// The records of sockets that are here, and the version that each had last: so that a late
     /// word of an old socket's end does not touch its successor's.
     live: Mutex<HashMap<String, u64>>,
+    /// Records of sockets that ended for good and are about to be deleted.
+    ended: Mutex<HashSet<String>>,
     /// Recoveries by user in the current minute, and which minute it is.
     free: Mutex<(u64, HashMap<Arc<str>, u32>)>,
     /// Until when lost connections of an address may come back beyond its limit.
@@ -63,6 +65,7 @@ impl Desk {
             log,
             window,
             live: Mutex::default(),
+            ended: Mutex::default(),
             free: Mutex::default(),
             expected: Mutex::default(),
         }
@@ -117,6 +120,7 @@ impl Desk {
         offset: Option<String>,
     ) -> Opened {
         if let Some(pid) = &pid
+            && !self.ended().contains(pid)
             && let Some(record) = self
                 .take(node, namespace, admission, pid, offset.as_deref())
                 .await
@@ -234,20 +238,39 @@ impl Desk {
         }
     }
 
+    /// A socket with a record has ended for good. Said at once: its client may be told of the end,
+    /// and come back, before [`Desk::left`] has deleted the record.
+    pub(crate) fn end(&self, pid: &str) {
+        self.ended().insert(pid.to_owned());
+    }
+
+    fn ended(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A socket with a record is gone: the record stays for the window, or goes.
     pub(crate) async fn left(&self, pid: String, version: u64, keep: bool) {
+        self.change(&pid, version, keep).await;
+        if !keep {
+            self.ended().remove(&pid);
+        }
+    }
+
+    async fn change(&self, pid: &str, version: u64, keep: bool) {
         {
             let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
-            match live.get(&pid) {
-                Some(last) if *last <= version => live.remove(&pid),
+            match live.get(pid) {
+                Some(last) if *last <= version => live.remove(pid),
                 _ => return,
             };
         }
         let done = if keep {
             let until = now_ms() + self.window.as_millis() as u64;
-            self.store.touch_records(vec![(pid, until)]).await
+            self.store
+                .touch_records(vec![(pid.to_owned(), until)])
+                .await
         } else {
-            self.store.delete_record(&pid).await.map(drop)
+            self.store.delete_record(pid).await.map(drop)
         };
         if let Err(error) = done {
             tracing::warn!(%error, "a recovery record could not be changed");

@@ -478,6 +478,9 @@ impl State {
     pub(super) fn leave_record(&mut self, pid: &str, version: u64, reason: Reason) {
         if reason != Reason::Replaced {
             let (pid, keep) = (pid.to_owned(), reason.is_recoverable());
+            if !keep {
+                self.node.recovery.end(&pid);
+            }
             self.leavers.push(Leaver { pid, version, keep });
         }
     }

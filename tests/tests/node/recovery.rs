@@ -292,10 +292,13 @@ async fn is_not_after_a_disconnect_of_either_side() {
     let client = subscribed(&node, &session).await;
     let recovery = client.recovery();
     client.disconnect().await;
-    eventually("it starts anew", async || {
-        !back(&node, &session, &recovery).await.recovered()
+    // Its next connection might overtake it.
+    eventually("the node knows", async || {
+        let (_, alice) = node.api("GET", "/api/v1/users/alice", Value::Null).await;
+        alice["connected"] == false
     })
     .await;
+    assert!(!back(&node, &session, &recovery).await.recovered());
     let mut client = subscribed(&node, &session).await;
     let recovery = client.recovery();
     node.api("POST", "/api/v1/users/alice/disconnect", json!({}))
