@@ -21,6 +21,7 @@
 //! | `ask` | requests of this node, until some owner has done them |
 //! | `recover` | from a record and a cursor to what is to be read |
 //! | `message`, `wire` | what nodes say to each other, and as bytes |
+//! | [`rows`] | what is stored, as bytes |
 //!
 //! # Where this differs from recovery.md
 //!
@@ -107,7 +108,10 @@ mod owner;
 pub(crate) mod peek;
 mod records;
 mod recover;
+pub mod rows;
 mod rules;
+#[cfg(test)]
+mod samples;
 mod sealed;
 mod trigger;
 mod wire;

@@ -1,15 +1,16 @@
 //! A disk that a process or a machine can lose the newest part of.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::proto::slots::peek::apply;
-use crate::proto::slots::{Eid, NodeId, Reign, SlotNo, Stored, StoredSlot, Write};
+use crate::proto::slots::rows::{self, Changes, Damaged, Table};
+use crate::proto::slots::{Eid, NodeId, Reign, SlotNo, StoredSlot, Write};
 use crate::sim::random::Random;
 
 #[derive(Clone, Debug)]
 pub(super) struct Disk {
     /// What a power cut leaves of the logs.
-    synced: Vec<Stored>,
+    entries: BTreeMap<(SlotNo, u64), Vec<u8>>,
+    state: BTreeMap<Vec<u8>, Vec<u8>>,
     /// Writes since, in order.
     batches: Vec<(SlotNo, Vec<Write>)>,
     /// The number of the first of those.
@@ -26,7 +27,8 @@ pub(super) struct Disk {
 impl Disk {
     pub(super) fn new(slots: u16) -> Self {
         Self {
-            synced: vec![Stored::default(); slots.into()],
+            entries: BTreeMap::new(),
+            state: BTreeMap::new(),
             batches: Vec::new(),
             first: 0,
             flushed: 0,
@@ -60,9 +62,12 @@ impl Disk {
     /// The operating system wrote out what was flushed.
     pub(super) fn settle(&mut self) {
         let flushed = (self.flushed - self.first) as usize;
+        let mut changes = Changes::default();
         for (slot, writes) in self.batches.drain(..flushed) {
-            apply(&mut self.synced[usize::from(slot)], &writes);
+            changes.add(slot, &writes);
         }
+        apply(&mut self.entries, changes.entries);
+        apply(&mut self.state, changes.state);
         self.first = self.flushed;
     }
 
@@ -94,14 +99,25 @@ impl Disk {
     }
 
     /// What a start finds.
-    pub(super) fn stored(&self) -> Vec<StoredSlot> {
+    pub(super) fn stored(&self) -> Result<Vec<StoredSlot>, Damaged> {
         assert!(self.batches.is_empty(), "a start finds a machine at rest");
-        let slots = self.synced.iter().zip(&self.promises);
-        let slots = slots.map(|(log, (promise, record))| StoredSlot {
-            promise: *promise,
-            record: record.clone(),
-            log: log.clone(),
-        });
-        slots.collect()
+        let entries = self.entries.iter();
+        let entries = entries.map(|((slot, seq), row)| (*slot, *seq, row.clone()));
+        let state = self.state.iter();
+        let state = state.map(|(key, value)| (key.clone(), value.clone()));
+        let mut table = Table::default();
+        for (slot, (promise, record)) in (0..).zip(&self.promises) {
+            table.set(slot, *promise, record.clone());
+        }
+        rows::load(entries, state, Some(&table.encode()))
+    }
+}
+
+fn apply<K: Ord>(rows: &mut BTreeMap<K, Vec<u8>>, changes: BTreeMap<K, Option<Vec<u8>>>) {
+    for (key, value) in changes {
+        match value {
+            Some(value) => rows.insert(key, value),
+            None => rows.remove(&key),
+        };
     }
 }

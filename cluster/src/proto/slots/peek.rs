@@ -1,7 +1,7 @@
 //! What the simulation looks at.
 
 use super::machine::Role;
-use super::{Chain, Eid, NodeId, SlotNo, Slots, Stored, Write};
+use super::{Chain, Eid, NodeId, SlotNo, Slots};
 
 /// A slot on a node, from inside.
 #[derive(Clone, Debug)]
@@ -62,9 +62,4 @@ impl Slots {
             .map(|(pid, kept)| (pid.clone(), kept.record.clone()))
             .collect()
     }
-}
-
-/// So that stores can be modelled.
-pub(crate) fn apply(stored: &mut Stored, writes: &[Write]) {
-    writes.iter().for_each(|write| stored.apply(write));
 }

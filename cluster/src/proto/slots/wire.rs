@@ -11,7 +11,7 @@ mod fields;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{Answer, Message, Request, Sealed, SlotNo};
-use fields::{Field, Input};
+pub(super) use fields::{Field, Input};
 
 /// Bytes that are not a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

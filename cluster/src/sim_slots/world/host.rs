@@ -91,7 +91,7 @@ impl World {
         let it = &mut self.hosts[host];
         it.boot += 1;
         it.is_draining = false;
-        let (boot, stored) = (it.boot, it.disk.stored());
+        let (boot, stored) = (it.boot, it.disk.stored().map_err(|why| why.to_string())?);
         let unclean = std::mem::take(&mut it.is_unclean);
         let mut core = Slots::with_rules((it.id, boot), settings, stored, unclean, seed, rules);
         let (roster, forgotten) = it.disk.roster.clone();

@@ -1,5 +1,6 @@
 //! Taking over the log of another node, and filling up what is missing.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::super::{Chain, Entry, Kept, Pid, Room};
@@ -91,10 +92,7 @@ impl Log {
             }
         }
         self.raise_marks(basis.marks, writes);
-        self.records = basis.records.into_iter().collect();
-        writes.push(Write::ClearRecords);
-        let records = self.records.iter();
-        writes.extend(records.map(|(pid, kept)| Write::Record(pid.clone(), Some(kept.clone()))));
+        self.replace_records(basis.records.into_iter().collect(), writes);
         self.close_island();
         writes.push(Write::From(self.from));
     }
@@ -105,10 +103,9 @@ impl Log {
         self.island = None;
         let rooms = std::mem::take(&mut self.trimmed).into_keys();
         writes.extend(rooms.map(|room| Write::Mark(room, 0)));
-        self.records.clear();
+        self.replace_records(BTreeMap::new(), writes);
         (self.chain, self.from, self.end) = (Chain::default(), end, end);
         writes.extend([
-            Write::ClearRecords,
             Write::From(end),
             Write::End(end),
             Write::Chain(Chain::default()),
@@ -164,10 +161,26 @@ impl Log {
         }
     }
 
+    /// Writes only what differs.
+    fn replace_records(&mut self, records: BTreeMap<Pid, Kept>, writes: &mut Vec<Write>) {
+        for (pid, kept) in &records {
+            if self.records.get(pid) != Some(kept) {
+                writes.push(Write::Record(pid.clone(), Some(kept.clone())));
+            }
+        }
+        let gone = self
+            .records
+            .keys()
+            .filter(|pid| !records.contains_key(*pid));
+        writes.extend(gone.map(|pid| Write::Record(pid.clone(), None)));
+        self.records = records;
+    }
+
     fn truncate(&mut self, end: u64, writes: &mut Vec<Write>) {
         let above = self.entries.range(end + 1..).map(|(seq, _)| *seq);
         for seq in above.collect::<Vec<_>>() {
             self.unindex(seq);
+            writes.push(Write::Remove(seq));
         }
         let marks: Vec<_> = self
             .trimmed
@@ -181,7 +194,7 @@ impl Log {
             }
         }
         self.trimmed.retain(|_, mark| *mark > 0);
-        writes.push(Write::Truncate(end));
+        writes.push(Write::End(end));
         self.end = end;
     }
 }

@@ -14,8 +14,6 @@ pub enum Write {
     Put(Arc<Entry>),
     /// Remove an entry.
     Remove(u64),
-    /// Remove all entries above a number; the log ends there.
-    Truncate(u64),
     /// The log's epochs.
     Chain(Chain),
     /// Complete above this.
@@ -26,8 +24,6 @@ pub enum Write {
     Mark(Room, u64),
     /// A connection's record, or none.
     Record(Pid, Option<Kept>),
-    /// All records go.
-    ClearRecords,
     /// Whether the newest part may be missing.
     Suspect(bool),
 }
@@ -41,7 +37,7 @@ pub struct Stored {
     pub entries: BTreeMap<u64, Arc<Entry>>,
     /// See [`Write::From`].
     pub from: u64,
-    /// See [`Write::End`]; entries and marks above it count as well.
+    /// See [`Write::End`]; entries above it count as well.
     pub end: u64,
     /// By room.
     pub marks: BTreeMap<Room, u64>,
@@ -49,32 +45,6 @@ pub struct Stored {
     pub records: BTreeMap<Pid, Kept>,
     /// See [`Write::Suspect`].
     pub suspect: bool,
-}
-
-impl Stored {
-    /// Makes a change: what a store does, for those that keep this in memory.
-    pub fn apply(&mut self, write: &Write) {
-        match write {
-            Write::Put(entry) => {
-                self.end = self.end.max(entry.position.seq);
-                self.entries.insert(entry.position.seq, Arc::clone(entry));
-            }
-            Write::Remove(seq) => drop(self.entries.remove(seq)),
-            Write::Truncate(end) => {
-                self.entries.split_off(&(end + 1));
-                self.end = *end;
-            }
-            Write::Chain(chain) => self.chain = chain.clone(),
-            Write::From(from) => self.from = *from,
-            Write::End(end) => self.end = *end,
-            Write::Mark(room, 0) => drop(self.marks.remove(room)),
-            Write::Mark(room, mark) => drop(self.marks.insert(room.clone(), *mark)),
-            Write::Record(pid, Some(kept)) => drop(self.records.insert(pid.clone(), kept.clone())),
-            Write::Record(pid, None) => drop(self.records.remove(pid)),
-            Write::ClearRecords => self.records.clear(),
-            Write::Suspect(suspect) => self.suspect = *suspect,
-        }
-    }
 }
 
 impl Log {

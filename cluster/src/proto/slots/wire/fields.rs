@@ -10,10 +10,10 @@ use crate::proto::slots::{
 };
 
 /// What is still to be read.
-pub(super) struct Input(pub(super) Bytes);
+pub(in crate::proto::slots) struct Input(pub(in crate::proto::slots) Bytes);
 
 /// Something that can be written and read again.
-pub(super) trait Field: Sized {
+pub(in crate::proto::slots) trait Field: Sized {
     fn put(&self, out: &mut BytesMut);
     fn take(input: &mut Input) -> Option<Self>;
 }

@@ -1,93 +1,18 @@
 //! What is written is read again; nothing else is, and nothing makes it panic.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, proptest};
 use proptest::{collection, option, prop_assert_eq, prop_oneof};
 
 use super::*;
-use crate::proto::slots::{
-    Basis, Body, Chain, Eid, Entry, Home, Kept, NodeId, Position, Record, Reign,
+use crate::proto::slots::samples::{
+    chains, eids, entries, homes, kepts, marks, nodes, positions, records, reigns, texts,
 };
-
-fn eids() -> impl Strategy<Value = Eid> {
-    any::<(u64, u64)>().prop_map(|(counter, random)| Eid { counter, random })
-}
-
-fn positions() -> impl Strategy<Value = Position> {
-    (eids(), any::<u64>()).prop_map(|(eid, seq)| Position { eid, seq })
-}
-
-fn texts() -> impl Strategy<Value = Bytes> {
-    collection::vec(any::<u8>(), 0..6).prop_map(Bytes::from)
-}
-
-fn chains() -> impl Strategy<Value = Chain> {
-    let steps = collection::vec((1..5_u64, any::<u64>(), 0..9_u64), 0..5);
-    steps.prop_map(|steps| {
-        let (mut counter, mut start) = (0, 1);
-        let epochs = steps.into_iter().map(|(up, random, length)| {
-            (counter, start) = (counter + up, start + length);
-            (Eid { counter, random }, start)
-        });
-        Chain(epochs.collect())
-    })
-}
-
-fn homes() -> impl Strategy<Value = Home> {
-    any::<(u64, u64, u64)>().prop_map(|(node, boot, connection)| Home {
-        node: NodeId(node),
-        boot,
-        connection,
-    })
-}
-
-fn records() -> impl Strategy<Value = Record> {
-    let rooms = collection::btree_map(texts(), (any::<u8>(), positions()), 0..4);
-    let stale = option::of(texts());
-    let parts = (
-        homes(),
-        any::<u64>(),
-        rooms,
-        stale,
-        any::<Option<u64>>(),
-        texts(),
-    );
-    parts.prop_map(|(home, change, rooms, stale, gone_ms, data)| Record {
-        home,
-        change,
-        rooms,
-        stale,
-        gone_ms,
-        data,
-    })
-}
-
-fn entries() -> impl Strategy<Value = Vec<Arc<Entry>>> {
-    let event = (texts(), texts(), option::of(texts()));
-    let event = event.prop_map(|(room, id, payload)| Body::Event { room, id, payload });
-    let record = (texts(), option::of(records()));
-    let record = record.prop_map(|(pid, record)| Body::Record { pid, record });
-    let entry = (positions(), any::<u64>(), prop_oneof![event, record]);
-    let entry = entry.prop_map(|(position, at_ms, body)| {
-        Arc::new(Entry {
-            position,
-            at_ms,
-            body,
-        })
-    });
-    collection::vec(entry, 0..4)
-}
-
-fn marks() -> impl Strategy<Value = Vec<(Bytes, u64)>> {
-    collection::vec((texts(), any::<u64>()), 0..3)
-}
+use crate::proto::slots::{Basis, Reign};
 
 fn bases() -> impl Strategy<Value = Basis> {
-    let kept = (texts(), records(), any::<u64>());
-    let kept = kept.prop_map(|(pid, record, seq)| (pid, Kept { record, seq }));
-    let records = collection::vec(kept, 0..3);
+    let records = collection::vec((texts(), kepts()), 0..3);
     let parts = (
         chains(),
         any::<[u64; 2]>(),
@@ -109,14 +34,9 @@ fn bases() -> impl Strategy<Value = Basis> {
     )
 }
 
-fn nodes() -> impl Strategy<Value = Vec<NodeId>> {
-    collection::vec(any::<u64>().prop_map(NodeId), 0..4)
-}
-
 fn openings() -> impl Strategy<Value = Message> {
-    let reign = (eids(), nodes()).prop_map(|(eid, copies)| Reign { eid, copies });
     let numbers = any::<([u64; 3], bool)>();
-    let sealed = (eids(), option::of(reign), chains(), numbers);
+    let sealed = (eids(), option::of(reigns()), chains(), numbers);
     prop_oneof![
         eids().prop_map(|eid| Message::Seal { eid }),
         sealed.prop_map(
