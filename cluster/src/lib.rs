@@ -24,6 +24,7 @@
 //! - **A peer delays nobody.** What cannot be sent waits in bounded queues, one per peer.
 
 mod gossip;
+pub mod history;
 mod identity;
 mod key;
 mod membership;

@@ -1,6 +1,10 @@
 //! What gossip says of the others, for the core; and what it tells of this node.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use chitchat::{
     Chitchat, ChitchatConfig, ChitchatHandle, ChitchatId, FailureDetectorConfig, NodeState,
@@ -11,7 +15,10 @@ use crate::{
     StartError,
     gossip::Links,
     net::Core,
-    proto::{Gossiped, Lifecycle, Mark},
+    proto::{
+        Gossiped, Lifecycle, Mark,
+        slots::{Eid, NodeId, SlotNo},
+    },
 };
 
 /// How often a node gossips: most of what a node with nothing to do costs. With the threshold below,
@@ -33,6 +40,15 @@ const LEFT: &str = "left";
 const VERSION: &str = "version";
 const INTEREST: &str = "interest";
 const LOAD: &str = "load";
+const ID: &str = "id";
+const BOOT: &str = "boot";
+const HOLDS: &str = "holds";
+/// One key per owned slot, removed when it is closed; its value is the epoch.
+const SLOT: &str = "slot/";
+/// One key per id that is not to be heard again.
+const FORGOTTEN: &str = "forgotten/";
+const YES: &str = "yes";
+const NO: &str = "no";
 
 /// What gossip tells of this node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +59,31 @@ pub(crate) struct Own {
     pub(crate) mark: Option<Mark>,
     /// Connections of clients.
     pub(crate) load: usize,
+    /// Its recoverable rooms, if it has any.
+    pub(crate) history: Option<Arc<Holding>>,
+}
+
+/// What gossip tells of a node's recoverable rooms.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Holding {
+    /// Its id, which is kept with its data.
+    pub(crate) id: NodeId,
+    /// Which start with this id.
+    pub(crate) boot: u64,
+    /// Whether it is to hold slots.
+    pub(crate) holds: bool,
+    /// Which slots it owns.
+    pub(crate) claims: BTreeMap<SlotNo, Eid>,
+    /// Ids that it will not hear again.
+    pub(crate) forgotten: BTreeSet<NodeId>,
+}
+
+/// A live peer's recoverable rooms.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Holder {
+    pub(crate) name: Arc<str>,
+    pub(crate) lifecycle: Lifecycle,
+    pub(crate) holding: Holding,
 }
 
 impl Default for Own {
@@ -52,6 +93,7 @@ impl Default for Own {
             left: false,
             mark: None,
             load: 0,
+            history: None,
         }
     }
 }
@@ -99,7 +141,7 @@ pub(crate) async fn run(core: Arc<Core>, gossip: Arc<ChitchatHandle>) {
     let mut live = live.await;
     let mut own = core.own.subscribe();
     own.mark_changed();
-    let mut last = Vec::new();
+    let (mut last, mut told) = (Vec::new(), None);
     loop {
         // All are cancel-safe: what is not noticed now is noticed at the next turn.
         let changed = tokio::select! {
@@ -115,7 +157,7 @@ pub(crate) async fn run(core: Arc<Core>, gossip: Arc<ChitchatHandle>) {
                     return;
                 }
                 let now = own.borrow_and_update().clone();
-                gossip.with_chitchat(|chitchat| tell(chitchat.self_node_state(), &now)).await;
+                gossip.with_chitchat(|chitchat| tell(chitchat.self_node_state(), &now, &mut told)).await;
                 false
             }
             () = core.stop.cancelled() => return,
@@ -128,6 +170,16 @@ pub(crate) async fn run(core: Arc<Core>, gossip: Arc<ChitchatHandle>) {
             last.clone_from(&seen);
             let random = crate::net::random();
             core.decide(|node, now| node.gossip(seen, now, random));
+        }
+        if core.history.borrow().is_some() {
+            let holders = holders(&core, &gossip).await;
+            core.holders.send_if_modified(|known| {
+                let is_new = **known != holders;
+                if is_new {
+                    *known = Arc::new(holders);
+                }
+                is_new
+            });
         }
     }
 }
@@ -161,7 +213,64 @@ pub(crate) async fn told(gossip: &ChitchatHandle) -> Vec<(Arc<str>, u64, Told)> 
     all.await
 }
 
-fn tell(state: &mut NodeState, own: &Own) {
+/// The recoverable rooms of all that the core takes for peers.
+async fn holders(core: &Core, gossip: &ChitchatHandle) -> Vec<Holder> {
+    let peers = core.node().peers();
+    let look = |id: &ChitchatId, state: &NodeState| {
+        let mut peers = peers.iter().filter(|peer| peer.alive);
+        let peer = peers.find(|it| it.name == id.node_id && it.generation == id.generation_id)?;
+        Some(Holder {
+            name: peer.name.clone(),
+            lifecycle: peer.lifecycle,
+            holding: holding(state)?,
+        })
+    };
+    let all = gossip.with_chitchat(|chitchat| {
+        let states = chitchat.node_states().iter();
+        let mut all: Vec<Holder> = states.filter_map(|(id, state)| look(id, state)).collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    });
+    all.await
+}
+
+/// Reads what [`tell_holding`] has said.
+fn holding(state: &NodeState) -> Option<Holding> {
+    let hex = |text: &str| u64::from_str_radix(text, 16).ok();
+    let claim = |(key, value): (&str, &str)| {
+        let slot = SlotNo::from_str_radix(key.strip_prefix(SLOT)?, 16).ok()?;
+        let (counter, random) = value.split_once(':')?;
+        let (counter, random) = (counter.parse().ok()?, hex(random)?);
+        Some((slot, Eid { counter, random }))
+    };
+    let forgotten = |(key, _): (&str, &str)| Some(NodeId(hex(key.strip_prefix(FORGOTTEN)?)?));
+    Some(Holding {
+        id: NodeId(hex(state.get(ID)?)?),
+        boot: state.get(BOOT)?.parse().ok()?,
+        holds: state.get(HOLDS) == Some(YES),
+        claims: state.key_values().filter_map(claim).collect(),
+        forgotten: state.key_values().filter_map(forgotten).collect(),
+    })
+}
+
+fn tell_holding(state: &mut NodeState, own: &Holding) {
+    state.set(BOOT, own.boot);
+    state.set(HOLDS, if own.holds { YES } else { NO });
+    for id in &own.forgotten {
+        state.set(format!("{FORGOTTEN}{:016x}", id.0), YES);
+    }
+    for slot in 0..=SlotNo::MAX {
+        let key = format!("{SLOT}{slot:02x}");
+        match own.claims.get(&slot) {
+            Some(eid) => state.set(key, format!("{}:{:016x}", eid.counter, eid.random)),
+            None if state.contains_key(&key) => state.delete(&key),
+            None => {}
+        }
+    }
+    state.set(ID, format!("{:016x}", own.id.0));
+}
+
+fn tell(state: &mut NodeState, own: &Own, told: &mut Option<Arc<Holding>>) {
     // Setting a key to what it has changes nothing.
     let word = if own.left { LEFT } else { own.lifecycle.name() };
     state.set(STATE, word);
@@ -169,6 +278,12 @@ fn tell(state: &mut NodeState, own: &Own) {
         state.set(INTEREST, format!("{}:{:016x}", mark.seq, mark.digest));
     }
     state.set(LOAD, own.load);
+    if let Some(history) = &own.history
+        && told.as_ref().is_none_or(|told| !Arc::ptr_eq(told, history))
+    {
+        tell_holding(state, history);
+        *told = Some(history.clone());
+    }
 }
 
 fn seen(id: &ChitchatId, state: &NodeState, alive: bool) -> Gossiped {

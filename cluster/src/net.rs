@@ -6,6 +6,7 @@
 //! | `hello` | the first exchange on a connection: who is there |
 //! | `dial` | one attempt to reach an address |
 //! | `outbound` | a link to a peer: control, forwards, gossip, questions |
+//! | `history` | what nodes say of recoverable rooms |
 //! | `inbound` | a link from a peer, read only |
 //! | `lane` | what waits for one peer, bounded in bytes |
 //! | `carried`, `flow` | a client's bytes, and how many of them may be on their way |
@@ -20,6 +21,7 @@ mod driver;
 mod endpoint;
 mod flow;
 mod hello;
+pub(crate) mod history;
 mod inbound;
 mod lane;
 mod outbound;
@@ -43,7 +45,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     Application, Config,
     identity::Identity,
-    membership::Own,
+    membership::{Holder, Own},
     proto::{Hello, LinkId, Node, PROTOCOL, SLOTS, Settings},
 };
 pub use carried::Carried;
@@ -85,6 +87,10 @@ pub(crate) struct Core {
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
     pub(crate) figures: Figures,
+    /// This node's recoverable rooms, once there are any.
+    pub(crate) history: watch::Sender<Option<Arc<history::Attached>>>,
+    /// Who holds recoverable rooms, by gossip.
+    pub(crate) holders: watch::Sender<Arc<Vec<Holder>>>,
     /// What came from each peer since its link came up: frames and bytes of forwards.
     received: Mutex<HashMap<Arc<str>, Received>>,
 }
@@ -124,6 +130,8 @@ pub(crate) struct Figures {
     pub(crate) dropped: AtomicU64,
     /// Forwards that came from peers.
     pub(crate) received: AtomicU64,
+    /// Messages about recoverable rooms that were dropped as a peer's queue was full.
+    pub(crate) history_dropped: AtomicU64,
     /// Gossip messages dropped, either way.
     pub(crate) gossip_dropped: AtomicU64,
     /// Connections that were refused.
@@ -157,6 +165,8 @@ impl Core {
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             figures: Figures::default(),
+            history: watch::Sender::new(None),
+            holders: watch::Sender::new(Arc::default()),
             received: Mutex::default(),
             config,
             application,
@@ -314,6 +324,16 @@ impl Core {
             let dropped = link.lane.push(frame.clone());
             self.figures.forwarded.fetch_add(1, Ordering::Relaxed);
             self.figures.dropped.fetch_add(dropped, Ordering::Relaxed);
+        }
+    }
+
+    /// Queues a frame about recoverable rooms for a peer, if it is there.
+    pub(crate) fn send_history(&self, name: &str, frame: Bytes) {
+        if let Some(link) = self.to_peer(name) {
+            let dropped = link.history.push(frame);
+            self.figures
+                .history_dropped
+                .fetch_add(dropped, Ordering::Relaxed);
         }
     }
 

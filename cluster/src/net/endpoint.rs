@@ -16,7 +16,7 @@ use crate::{StartError, identity::Identity, key::KeyError};
 const IDLE: VarInt = VarInt::from_u32(10_000);
 /// How often a link with nothing to say shows that it is there.
 const KEEP_ALIVE: Duration = Duration::from_secs(3);
-/// Streams that a peer may have open: gossip messages, one each, and two lanes.
+/// Streams that a peer may have open: gossip messages, one each, and three lanes.
 const UNI_STREAMS: VarInt = VarInt::from_u32(256);
 /// Questions and carried clients that a peer may have open at first, and at most: each costs a
 /// little memory from when it is allowed.

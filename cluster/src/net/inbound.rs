@@ -14,8 +14,10 @@ use quinn::{Connection, Incoming, RecvStream, SendStream};
 use super::{
     Carried, Core, Link,
     endpoint::{BI_STREAMS, MAX_BI_STREAMS},
-    hello,
-    stream::{CARRIED, CONTROL, FORWARDS, Frames, GOSSIP, MAX_GOSSIP, MAX_QUESTION, QUESTION},
+    hello, history,
+    stream::{
+        CARRIED, CONTROL, FORWARDS, Frames, GOSSIP, HISTORY, MAX_GOSSIP, MAX_QUESTION, QUESTION,
+    },
 };
 use crate::{
     Peer,
@@ -145,6 +147,7 @@ async fn read_uni(
         CONTROL => read_control(core, id, stream).await,
         FORWARDS => read_forwards(core, &peer, stream).await,
         GOSSIP => read_gossip(core, theirs, stream).await,
+        HISTORY => history::read(core, &peer.name, stream).await,
         // Of a later version.
         _ => Ok(()),
     }
@@ -232,6 +235,6 @@ async fn kind(stream: &mut RecvStream) -> io::Result<u8> {
     Ok(kind[0])
 }
 
-fn invalid(error: impl ToString) -> io::Error {
+pub(super) fn invalid(error: impl ToString) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error.to_string())
 }

@@ -16,6 +16,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use super::{
     Carried, Core,
     endpoint::MAX_BI_STREAMS,
+    history,
     lane::Lane,
     stream::{CONTROL, FORWARDS, GOSSIP, MAX_ANSWER, QUESTION, framed},
 };
@@ -40,6 +41,8 @@ pub(crate) struct Outbound {
     pub(crate) connection: Connection,
     /// Forwards that wait.
     pub(crate) lane: Lane,
+    /// What waits to be said of recoverable rooms.
+    pub(crate) history: Lane,
     /// Gossip that waits.
     pub(crate) gossip: mpsc::Sender<Bytes>,
     /// What may be carried yet.
@@ -82,6 +85,7 @@ impl Outbound {
             peer,
             connection,
             lane: Lane::new(limit),
+            history: Lane::new(history::QUEUE),
             gossip,
             carried: Arc::new(Semaphore::new(MAX_CARRIED)),
             wake: Notify::new(),
@@ -140,6 +144,7 @@ pub(super) async fn run(core: Arc<Core>, link: Arc<Outbound>, gossip: mpsc::Rece
         ended = write_control(&core, &link) => ended.err().map(|error| error.to_string()),
         ended = write_forwards(&link) => ended.err().map(|error| error.to_string()),
         ended = write_gossip(&link, gossip) => ended.err().map(|error| error.to_string()),
+        () = history::write(&core, &link) => None,
         () = core.stop.cancelled() => None,
     };
     core.remove_link(link.id);

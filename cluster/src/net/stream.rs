@@ -8,6 +8,8 @@ pub(super) const CONTROL: u8 = 1;
 pub(super) const FORWARDS: u8 = 2;
 /// First byte of a one-way stream: one gossip message.
 pub(super) const GOSSIP: u8 = 3;
+/// First byte of a one-way stream: what nodes say of recoverable rooms, in order.
+pub(super) const HISTORY: u8 = 4;
 /// First byte of a two-way stream: a question, then its answer.
 pub(super) const QUESTION: u8 = 1;
 /// First byte of a two-way stream: a head with its length, the answer to it, then a client's bytes

@@ -1,0 +1,277 @@
+//! What the program can ask for. A call that is dropped leaves nothing behind.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::input::{Input, Reply};
+use super::recover::refusal;
+use super::rooms::Listening;
+use super::{ASKED, Counts, Done, Failing, History, Refused, SlotStatus};
+use crate::proto::slots::{
+    Answer, Entry, Home, NodeId, Pid, Position, Record, Request, Room, SlotNo, slot_of,
+};
+
+/// What an ask costs besides its bytes.
+const ASK: usize = 512;
+/// What a room costs in a record.
+const ROOM: usize = 128;
+/// The longest event. Nodes read no longer messages than some times this.
+const MAX_EVENT: usize = 8 << 20;
+
+/// How an emit is answered: once, or not at all if the node stops.
+pub type Submitted = oneshot::Receiver<Result<Done, Refused>>;
+
+/// A change of a record that is committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Where it is written.
+    pub position: Position,
+    /// Whether that is on the branch that goes on.
+    pub kept: bool,
+}
+
+/// A record that has a new home.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// The record.
+    pub record: Record,
+    /// Where it is written.
+    pub position: Position,
+    /// Whether that is on the branch that goes on. If not, changes that others kept may lack.
+    pub kept: bool,
+}
+
+/// What was read.
+#[derive(Clone, Debug)]
+pub struct Read {
+    /// Rising.
+    pub entries: Vec<std::sync::Arc<Entry>>,
+    /// Up to where was read.
+    pub upto: Position,
+}
+
+impl History {
+    /// The slot of a room.
+    pub fn slot_of(&self, room: &Room) -> SlotNo {
+        (self.slot_of)(room)
+    }
+
+    /// The slot of a tag: that of a user's records is the slot of the user's id.
+    pub fn slot_of_tag(tag: &str) -> SlotNo {
+        slot_of(&format!(":{tag}"))
+    }
+
+    /// Appends an event to its room's log, wherever that is. Waits only while too much is under way
+    /// at this node; what is submitted one after the other is appended in that order. The answer
+    /// comes within some three seconds.
+    pub async fn submit(&self, room: Room, id: Bytes, payload: Bytes) -> Submitted {
+        let (answer, answered) = oneshot::channel();
+        let bytes = room.len() + id.len() + payload.len();
+        let refused = match () {
+            () if bytes > MAX_EVENT => Some(Refused::TooLong),
+            () if self.is_failing().is_some() => Some(Refused::Unavailable),
+            () => None,
+        };
+        if let Some(refused) = refused {
+            super::figures::add(&self.shared.figures.refused, 1);
+            let _ = answer.send(Err(refused));
+            return answered;
+        }
+        self.shared.undelivered.wait().await;
+        let Ok(permit) = self.permit(bytes).await else {
+            return answered;
+        };
+        let slot = self.slot_of(&room);
+        // If nobody takes it, the answer ends with it.
+        let _ = self.send(Input::Ask {
+            slot,
+            request: Request::Emit { room, id, payload },
+            answer: Reply::Done(answer),
+            permit,
+        });
+        answered
+    }
+
+    /// Listens to a room, wherever its owner is.
+    pub async fn join(&self, room: Room) -> Result<Listening, Refused> {
+        let slot = self.slot_of(&room);
+        let joined = self.begin_join(slot, room).await?;
+        joined.await.map_err(|_| Refused::Closed)?
+    }
+
+    pub(super) async fn begin_join(
+        &self,
+        slot: SlotNo,
+        room: Room,
+    ) -> Result<oneshot::Receiver<Result<Listening, Refused>>, Refused> {
+        let permit = self.permit(room.len()).await?;
+        let (answer, answered) = oneshot::channel();
+        self.send(Input::Join {
+            slot,
+            room,
+            answer,
+            _permit: permit,
+        })?;
+        Ok(answered)
+    }
+
+    /// Says what a connection's record is now. `taken` is where this home took it over, or wrote it
+    /// first; `last` is where its last put was; none for the first.
+    pub async fn put(
+        &self,
+        slot: SlotNo,
+        pid: Pid,
+        record: Record,
+        (taken, last): (Option<Position>, Option<Position>),
+    ) -> Result<Written, Refused> {
+        let put = Request::Put {
+            pid,
+            record,
+            taken,
+            last,
+        };
+        written(self.ask(slot, put).await?)
+    }
+
+    /// A client came back at another connection, with an offset and where its record was written
+    /// last when that was sent.
+    pub async fn take(
+        &self,
+        slot: SlotNo,
+        pid: Pid,
+        home: Home,
+        offset: Option<(Bytes, Position)>,
+    ) -> Result<Taken, Refused> {
+        match self.ask(slot, Request::Take { pid, home, offset }).await? {
+            Answer::Taken {
+                record,
+                position,
+                kept,
+            } => Ok(Taken {
+                record,
+                position,
+                kept,
+            }),
+            other => Err(refusal(&other)),
+        }
+    }
+
+    /// The home has lost its client, which may come back.
+    pub async fn leave(&self, slot: SlotNo, pid: Pid, home: Home) -> Result<Written, Refused> {
+        written(self.ask(slot, Request::Leave { pid, home }).await?)
+    }
+
+    /// The client will not come back.
+    pub async fn delete(&self, slot: SlotNo, pid: Pid, home: Home) -> Result<Written, Refused> {
+        written(self.ask(slot, Request::Delete { pid, home }).await?)
+    }
+
+    /// Reads rooms of one slot, each after a position, up to what is committed.
+    pub async fn read(&self, slot: SlotNo, rooms: Vec<(Room, Position)>) -> Result<Read, Refused> {
+        let (known, upto) = (Vec::new(), None);
+        match self.ask(slot, Request::Read { rooms, known, upto }).await? {
+            Answer::Entries { entries, upto } => Ok(Read { entries, upto }),
+            other => Err(refusal(&other)),
+        }
+    }
+
+    /// Whether the disk does not take what it is given, since when and why. Meanwhile nothing is
+    /// appended that comes from this node.
+    pub fn is_failing(&self) -> Option<Failing> {
+        self.shared.health.failing()
+    }
+
+    /// A node will not come back: it is not counted any more and never heard again, by any node that
+    /// hears of it. What only it had is lost.
+    pub async fn forget(&self, node: NodeId) -> Result<(), Refused> {
+        let (done, forgotten) = oneshot::channel();
+        self.send(Input::Forget { node, done })?;
+        forgotten.await.map_err(|_| Refused::Closed)
+    }
+
+    /// Whether the others have forgotten this node: it is to start anew, without its data.
+    pub fn is_forgotten(&self) -> bool {
+        self.shared.is_forgotten.load(Relaxed)
+    }
+
+    /// Lets others own this node's slots, for good; until they do, it goes on owning them. Returns
+    /// when it owns none, when nobody is there to own them, or after so long: with how many it
+    /// still owns.
+    pub async fn hand_over(&self, patience: Duration) -> usize {
+        let (done, left) = oneshot::channel();
+        if self.send(Input::HandOver { patience, done }).is_err() {
+            return 0;
+        }
+        left.await.unwrap_or(0)
+    }
+
+    /// What is known here of each slot; nothing once the node stops.
+    pub async fn status(&self) -> Vec<SlotStatus> {
+        let (answer, answered) = oneshot::channel();
+        if self.send(Input::Status(answer)).is_err() {
+            return Vec::new();
+        }
+        answered.await.unwrap_or_default()
+    }
+
+    /// Figures since the start.
+    pub fn counts(&self) -> Counts {
+        let undelivered = self.shared.undelivered.bytes();
+        self.shared.figures.counts(undelivered)
+    }
+
+    /// Waits until it is stored that the newest part of what was found may be missing, if so.
+    pub async fn marked(&self) {
+        let mut marked = self.shared.marked.subscribe();
+        let _ = marked.wait_for(|marked| *marked).await;
+    }
+
+    /// Stores what is to be stored, and ends. What was not answered then will not be.
+    pub async fn close(&self) {
+        let (done, closed) = oneshot::channel();
+        if self.send(Input::Close(done)).is_ok() {
+            let _ = closed.await;
+        }
+    }
+
+    pub(super) async fn ask(&self, slot: SlotNo, request: Request) -> Result<Answer, Refused> {
+        let permit = self.permit(weight(&request)).await?;
+        let (answer, answered) = oneshot::channel();
+        self.send(Input::Ask {
+            slot,
+            request,
+            answer: Reply::Answer(answer),
+            permit,
+        })?;
+        answered.await.map_err(|_| Refused::Closed)
+    }
+
+    async fn permit(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Refused> {
+        let bytes = (ASK + bytes).min(ASKED) as u32;
+        let permit = self.shared.asked.clone().acquire_many_owned(bytes).await;
+        permit.map_err(|_| Refused::Closed)
+    }
+
+    pub(super) fn send(&self, input: Input) -> Result<(), Refused> {
+        self.inputs.send(input).map_err(|_| Refused::Closed)
+    }
+}
+
+fn written(answer: Answer) -> Result<Written, Refused> {
+    match answer {
+        Answer::Done { position, kept, .. } => Ok(Written { position, kept }),
+        other => Err(refusal(&other)),
+    }
+}
+
+fn weight(request: &Request) -> usize {
+    match request {
+        Request::Emit { payload, .. } => payload.len(),
+        Request::Put { record, .. } => record.data.len() + ROOM * record.rooms.len(),
+        Request::Read { rooms, .. } => ROOM * rooms.len(),
+        _ => 0,
+    }
+}

@@ -1,0 +1,4 @@
+//! Recoverable rooms with a disk in memory, alone and over links on loopback.
+
+mod alone;
+mod kit;
