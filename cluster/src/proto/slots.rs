@@ -93,9 +93,13 @@ mod ask;
 mod beat;
 mod chain;
 mod context;
+mod copying;
+mod dispatch;
 mod entry;
 mod feed;
+mod fetch;
 mod fill;
+mod follow;
 mod hash;
 mod ids;
 mod listen;
@@ -106,6 +110,8 @@ mod open;
 mod owner;
 #[cfg(test)]
 pub(crate) mod peek;
+mod piece;
+mod reading;
 mod records;
 mod recover;
 pub mod rows;
@@ -124,7 +130,7 @@ pub use context::View;
 pub use entry::{Body, Entry, Home, Kept, Pid, Record, Room, SlotNo};
 pub use hash::{rendezvous, slot_of, tag};
 pub use ids::{Eid, NodeId, Now, Position};
-pub use log::{Basis, Invalid, Limits, Stored, Write};
+pub use log::{After, Basis, Invalid, Limits, Rest, Stored, Write};
 pub use message::{Answer, Message, Reign, Request, Sealed};
 pub use recover::{Cursor, Presented, Recovery, Step};
 pub(crate) use rules::{Rule, Rules};
@@ -149,6 +155,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Entries in one message at most.
     pub fetch_entries: usize,
+    /// Bytes of what goes into one message together; a single thing may be larger.
+    pub fetch_bytes: usize,
 }
 
 /// What is stored of one slot.
@@ -343,72 +351,6 @@ impl Slots {
     pub fn actions(&mut self) -> Vec<Action> {
         self.settle();
         std::mem::take(&mut self.context.actions)
-    }
-
-    /// Says to itself what there is to say, and hands on what was appended.
-    fn settle(&mut self) {
-        loop {
-            while let Some((slot, message)) = self.context.local.pop_front() {
-                self.handle(self.context.id, slot, message);
-            }
-            for slot in std::mem::take(&mut self.touched) {
-                self.machines[usize::from(slot)].pump(&mut self.context);
-            }
-            if self.context.local.is_empty() {
-                return;
-            }
-        }
-    }
-
-    fn handle(&mut self, from: NodeId, slot: SlotNo, message: Message) {
-        let Some(machine) = self.machines.get_mut(usize::from(slot)) else {
-            return;
-        };
-        self.touched.insert(slot);
-        let context = &mut self.context;
-        match message {
-            Message::Seal { eid } => machine.on_seal(from, eid, context),
-            Message::Sealed { eid, sealed } => machine.on_sealed(from, eid, sealed, context),
-            Message::Refused { eid, promise } => machine.on_refused(eid, promise, context),
-            Message::Fetch { eid, chain, end } => machine.on_fetch(from, eid, &chain, end, context),
-            Message::Fetched { eid, basis } => machine.on_fetched(from, eid, basis, context),
-            Message::Follow {
-                eid,
-                basis,
-                sources,
-            } => machine.on_follow(from, eid, basis, sources, context),
-            Message::Followed { eid } => machine.on_followed(from, eid, context),
-            Message::Install { reign } => machine.on_install(from, reign, context),
-            Message::Installed { eid } => machine.on_installed(from, eid, context),
-            Message::Copy { eid, prev, entries } => {
-                machine.on_copy(from, eid, prev, entries, context);
-            }
-            Message::Copied { eid, seq } => machine.on_copied(from, eid, seq, context),
-            Message::CopyRefused { eid, promise } => machine.on_copy_refused(eid, promise, context),
-            Message::Fill { chain, end, below } => {
-                machine.on_fill(from, &chain, end, below, context);
-            }
-            filled @ Message::Filled { .. } => machine.on_filled(from, filled, context),
-            Message::Holding { slots } => self.holding(from, slots),
-            Message::Ask { rid, request } => machine.on_ask(from, rid, request, context),
-            Message::Told { rid, answer } => self.told(rid, answer),
-            Message::Feed {
-                eid,
-                stream,
-                rooms,
-                after,
-            } => machine.on_feed(from, (eid, stream), rooms, after, context),
-            Message::FeedChange {
-                stream,
-                nth,
-                room,
-                wanted,
-            } => machine.on_feed_change(from, (stream, nth), room, wanted, context),
-            Message::FeedEnd { stream } => machine.on_feed_end(from, stream),
-            fed @ Message::Fed { .. } => self.fed(from, slot, fed),
-            Message::Feeding { streams } => self.feeding(from, streams),
-            Message::Evict { pid, home } => context.actions.push(Action::Evicted { pid, home }),
-        }
     }
 }
 

@@ -174,6 +174,7 @@ impl World {
                 marks: if tight { 2 } else { 1000 },
             },
             fetch_entries: if tight { 3 } else { 20 },
+            fetch_bytes: if tight { 400 } else { 4000 },
         }
     }
 

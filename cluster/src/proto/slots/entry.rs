@@ -29,7 +29,17 @@ impl Entry {
     pub fn is_stub(&self) -> bool {
         matches!(&self.body, Body::Event { payload: None, .. })
     }
+
+    /// The bytes that it takes in a message.
+    pub fn size(&self) -> usize {
+        POSITION + NUMBER + self.body.size()
+    }
 }
+
+/// Bytes of a number, of a position, and of the length of a text.
+const NUMBER: usize = 8;
+const POSITION: usize = 3 * NUMBER;
+const LENGTH: usize = 4;
 
 /// What an entry says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +60,22 @@ pub enum Body {
         /// Its record.
         record: Option<Record>,
     },
+}
+
+impl Body {
+    fn size(&self) -> usize {
+        let flags = 2;
+        flags
+            + match self {
+                Self::Event { room, id, payload } => {
+                    let payload = payload.as_ref().map_or(0, |it| LENGTH + it.len());
+                    2 * LENGTH + room.len() + id.len() + payload
+                }
+                Self::Record { pid, record } => {
+                    LENGTH + pid.len() + record.as_ref().map_or(0, Record::size)
+                }
+            }
+    }
 }
 
 /// A connection of some boot of a node; unique.
@@ -81,6 +107,15 @@ pub struct Record {
 }
 
 impl Record {
+    /// The bytes that it takes in a message.
+    pub fn size(&self) -> usize {
+        let rooms = self.rooms.keys().map(|it| LENGTH + it.len() + 1 + POSITION);
+        let stale = self.stale.as_ref().map_or(1, |it| 1 + LENGTH + it.len());
+        let gone = self.gone_ms.map_or(1, |_| 1 + NUMBER);
+        let home = 3 * NUMBER;
+        home + NUMBER + LENGTH + rooms.sum::<usize>() + stale + gone + LENGTH + self.data.len()
+    }
+
     /// A home takes it over.
     pub(super) fn take(&mut self, home: Home) -> Home {
         (self.change, self.gone_ms) = (0, None);

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use super::context::Context;
 use super::machine::Machine;
+use super::piece::Piece;
 use super::{Chain, Message, NodeId};
 
 /// How long one node is waited for.
@@ -88,8 +89,12 @@ impl Machine {
             .stretch(below)
             .filter(|_| common.is_some_and(|it| it >= below));
         let message = if let Some(from) = known {
-            let (low, entries) = self.log.newest(from, below, context.settings.fetch_entries);
-            let marks = self.log.marks();
+            let mut piece = Piece::new(&context.settings);
+            // There are only so many, and all of them matter above what is sent.
+            let (mut marks, size) = self.log.marks(from);
+            piece.reserve(size);
+            let (low, entries) = self.log.newest(from, below, piece);
+            marks.retain(|(_, mark)| *mark > low);
             Message::Filled {
                 eid,
                 low,

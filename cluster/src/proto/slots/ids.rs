@@ -5,7 +5,7 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(pub u64);
 
-/// No log gets there. A higher number is damage, and must not make sums overflow.
+/// Nothing that is counted gets there. A higher number is damage, and must not make sums overflow.
 pub(super) const MAX_SEQ: u64 = 1 << 62;
 
 /// An epoch's name: one reign over a slot.

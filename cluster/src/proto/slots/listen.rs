@@ -35,6 +35,8 @@ pub(super) struct Listening {
     changes: u64,
     /// How much the owner said that it had sent.
     told: u64,
+    /// More was asked for.
+    awaits_more: bool,
     position: Option<Position>,
     rooms: BTreeMap<Room, Joined>,
 }
@@ -116,7 +118,7 @@ impl Listening {
             .values()
             .any(|joined| joined.is_asked && !joined.is_ready);
         let is_late = context.now.ms >= self.asked_ms + WAIT_MS;
-        if self.owner != owner || ((!self.is_open || unready) && is_late) {
+        if self.owner != owner || ((!self.is_open || unready || self.awaits_more) && is_late) {
             self.owner = owner;
             self.reopen(machine.slot, stream, context);
         }
@@ -128,6 +130,7 @@ impl Listening {
         };
         (self.stream, self.is_open, self.asked_ms) = (stream, false, context.now.ms);
         (self.nth, self.changes, self.told) = (0, 0, 0);
+        self.awaits_more = false;
         let mut rooms = BTreeMap::new();
         for (room, joined) in &mut self.rooms {
             joined.is_asked = true;
@@ -161,6 +164,7 @@ impl Listening {
             entries,
             added,
             position,
+            more,
         } = fed
         else {
             return false;
@@ -196,6 +200,12 @@ impl Listening {
         }
         if let Some(room) = added {
             self.ready(slot, &room, position, context);
+        }
+        self.awaits_more = more;
+        if let Some((_, owner)) = self.owner.filter(|_| more && !self.is_empty()) {
+            self.asked_ms = context.now.ms;
+            let (stream, nth) = (self.stream, self.nth);
+            context.send(owner, slot, Message::FeedMore { stream, nth });
         }
         false
     }

@@ -5,13 +5,14 @@
 //! and as one piece.
 
 mod adopt;
+mod basis;
 mod stored;
 mod trim;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
-pub use adopt::Basis;
+pub use basis::{After, Basis, Rest};
 pub use stored::{Stored, Write};
 pub use trim::Limits;
 
@@ -114,15 +115,26 @@ impl Log {
     }
 
     /// A room's entries above `after` and up to `upto`.
-    pub(super) fn read(&self, room: &Room, after: u64, upto: u64) -> Vec<Arc<Entry>> {
-        let seqs = self.rooms.get(room).into_iter().flatten();
-        let wanted = seqs.filter(|seq| after < **seq && **seq <= upto);
-        let entries = wanted.filter_map(|seq| self.entries.get(seq).cloned());
-        entries.collect()
+    pub(super) fn read(
+        &self,
+        room: &Room,
+        after: u64,
+        upto: u64,
+    ) -> impl Iterator<Item = &Arc<Entry>> {
+        let seqs = self.rooms.get(room).into_iter().flat_map(move |seqs| {
+            let start = seqs.partition_point(|seq| *seq <= after);
+            seqs.range(start..)
+        });
+        let wanted = seqs.take_while(move |seq| **seq <= upto);
+        wanted.filter_map(|seq| self.entries.get(seq))
     }
 
     /// All entries in `(after, upto]`.
-    pub(super) fn range(&self, after: u64, upto: u64) -> impl Iterator<Item = &Arc<Entry>> {
+    pub(super) fn range(
+        &self,
+        after: u64,
+        upto: u64,
+    ) -> impl DoubleEndedIterator<Item = &Arc<Entry>> {
         let upto = upto.max(after);
         self.entries.range(after + 1..upto + 1).map(|(_, it)| it)
     }

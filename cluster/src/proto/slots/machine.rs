@@ -1,6 +1,7 @@
 //! One slot on one node.
 
 use super::context::Context;
+use super::follow::Taking;
 use super::log::Log;
 use super::open::Opening;
 use super::owner::Ownership;
@@ -12,6 +13,8 @@ pub(super) enum Role {
     /// Nothing, or it answers for an epoch that others open.
     #[default]
     None,
+    /// It fetches what it lacks to follow an epoch.
+    Taking(Box<Taking>),
     /// The follower of an epoch.
     Following(Eid),
     /// It is opening an epoch.

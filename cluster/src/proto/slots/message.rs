@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::log::Basis;
+use super::log::{Basis, Rest};
 use super::{Chain, Eid, Entry, Home, NodeId, Pid, Position, Record, Room};
 
 /// Who held the slot at the last epoch that a quorum knows.
@@ -64,21 +64,26 @@ pub enum Message {
         chain: Chain,
         /// Where the sender's log ends.
         end: u64,
+        /// Where to go on; from the start if none.
+        rest: Option<Rest>,
     },
     /// What was fetched.
     Fetched {
         /// The epoch that it is for.
         eid: Eid,
-        /// What the asker lacks.
+        /// Where it was to go on.
+        asked: Option<Rest>,
+        /// A piece of what the asker lacks.
         basis: Basis,
+        /// Where the next one begins; none if this is the last.
+        rest: Option<Rest>,
     },
-    /// Step 3: be the follower of this epoch.
+    /// Step 3: be the follower of this epoch. Fetch what you lack from me, as the opener does from
+    /// the base.
     Follow {
         /// The epoch.
         eid: Eid,
-        /// What the follower lacks, the new epoch included.
-        basis: Basis,
-        /// Who may have what neither has.
+        /// Who may have what the opener has not.
         sources: Vec<NodeId>,
     },
     /// The follower has stored it all.
@@ -201,6 +206,15 @@ pub enum Message {
         added: Option<Room>,
         /// Everything of the rooms of this stream up to here has been fed.
         position: Position,
+        /// There is more, which must be asked for.
+        more: bool,
+    },
+    /// Feed me what comes after the last message that said that there is more.
+    FeedMore {
+        /// The stream.
+        stream: u64,
+        /// How many messages have come on it.
+        nth: u64,
     },
     /// All streams that the sender feeds to the receiver, and how much was sent on each.
     Feeding {
@@ -300,7 +314,7 @@ pub enum Answer {
     Entries {
         /// Rising.
         entries: Vec<Arc<Entry>>,
-        /// Up to where was read.
+        /// Up to where was read. If that is less than was asked for, go on from there.
         upto: Position,
     },
     /// A position proves nothing: what followed it is not known.

@@ -1,15 +1,16 @@
 //! OPEN, the opener's side: seal, base, fetch, follower, install, open.
 
 mod base;
+mod install;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::context::{Context, Then};
-use super::log::Basis;
+use super::fetch::{Fetched, Fetching};
+use super::log::{Basis, Rest};
 use super::machine::{Machine, Role};
-use super::owner::Ownership;
 use super::rules::Rule;
-use super::{Action, Eid, Message, NodeId, Reign, Sealed};
+use super::{Action, Eid, Message, NodeId, Sealed};
 use base::Choice;
 
 /// How long all nodes that are seen alive are waited for.
@@ -24,8 +25,8 @@ const AGAIN_MS: u64 = 250;
 enum Stage {
     /// Collecting promises.
     Sealing,
-    /// Waiting for the base.
-    Fetching(NodeId),
+    /// Waiting for the base, piece by piece.
+    Fetching,
     /// Storing the basis, here and at the follower.
     Copying,
     /// Waiting for a quorum to store the reign.
@@ -40,12 +41,15 @@ pub(super) struct Opening {
     stage_since_ms: u64,
     asked_ms: u64,
     answers: BTreeMap<NodeId, Sealed>,
+    fetching: Option<Fetching>,
     /// Where the base ended.
     base_end: u64,
     is_cut: bool,
     /// The opener has stored it all.
     adopted: bool,
     follower: Option<NodeId>,
+    /// What the follower asked for last.
+    follower_rest: Option<Rest>,
     in_step: bool,
     installed: BTreeSet<NodeId>,
 }
@@ -69,10 +73,12 @@ impl Machine {
             stage_since_ms: context.now.ms,
             asked_ms: context.now.ms,
             answers: BTreeMap::new(),
+            fetching: None,
             base_end: 0,
             is_cut: false,
             adopted: false,
             follower: None,
+            follower_rest: None,
             in_step: false,
             installed: BTreeSet::new(),
         }));
@@ -123,6 +129,8 @@ impl Machine {
         self.see(promise);
         if self.opening(eid).is_some() {
             self.abort(context);
+        } else {
+            self.give_up_taking(eid);
         }
     }
 
@@ -162,10 +170,12 @@ impl Machine {
                     self.ask_seals(context);
                 }
             }
-            Stage::Fetching(_) if waited >= STEP_MS => self.abort(context),
-            Stage::Fetching(base) if context.now.ms >= opening.asked_ms + AGAIN_MS => {
-                self.fetch(base, context);
-            }
+            Stage::Fetching => match &mut opening.fetching {
+                Some(it) if context.now.ms < it.since_ms + STEP_MS => {
+                    it.ask_again(self.slot, &self.log, context);
+                }
+                _ => self.abort(context),
+            },
             Stage::Copying if opening.adopted => {
                 if opening.in_step || opening.follower.is_none() || waited >= STEP_MS {
                     self.install(context);
@@ -174,7 +184,8 @@ impl Machine {
                 }
             }
             Stage::Installing => {
-                let enough = opening.installed.len() as u64 >= quorum(&opening.answers, context)
+                let enough = opening.installed.len() as u64
+                    >= install::quorum(&opening.answers, context)
                     || !context.rules.keep(Rule::QuorumInstalled);
                 if enough || waited >= STEP_MS {
                     self.finish(enough, context);
@@ -182,7 +193,7 @@ impl Machine {
                     self.ask_installs(context);
                 }
             }
-            Stage::Fetching(_) | Stage::Copying => {}
+            Stage::Copying => {}
         }
     }
 
@@ -205,8 +216,9 @@ impl Machine {
                 if base == context.id {
                     self.adopt(None, context);
                 } else {
-                    self.enter(Stage::Fetching(base), context);
-                    self.fetch(base, context);
+                    let slot = (self.slot, opening.eid);
+                    opening.fetching = Some(Fetching::start(slot, base, &self.log, context));
+                    self.enter(Stage::Fetching, context);
                 }
             }
             Choice::Cut(end) => {
@@ -217,27 +229,50 @@ impl Machine {
         }
     }
 
-    fn fetch(&mut self, base: NodeId, context: &mut Context) {
-        if let Role::Opening(opening) = &mut self.role {
-            opening.asked_ms = context.now.ms;
-            let (eid, chain, end) = (opening.eid, self.log.chain.clone(), self.log.end);
-            context.send(base, self.slot, Message::Fetch { eid, chain, end });
-        }
-    }
-
+    /// A piece of the base, or of what this node lacks to follow.
     pub(super) fn on_fetched(
         &mut self,
         from: NodeId,
         eid: Eid,
-        basis: Basis,
+        piece: (Option<Rest>, Basis, Option<Rest>),
         context: &mut Context,
     ) {
-        let Some(opening) = self.opening(eid) else {
+        let opening = match &mut self.role {
+            Role::Opening(opening) if opening.eid == eid => opening,
+            _ => return self.take_piece(from, eid, piece, context),
+        };
+        let Some(fetching) = &mut opening.fetching else {
             return;
         };
-        if opening.stage == Stage::Fetching(from) {
-            opening.base_end = basis.end;
-            self.adopt(Some(basis), context);
+        match fetching.take((self.slot, from), piece, &self.log, context) {
+            Fetched::Repeated | Fetched::Part => {}
+            Fetched::Changed => self.abort(context),
+            Fetched::All(basis) => {
+                (opening.fetching, opening.base_end) = (None, basis.end);
+                self.adopt(Some(basis), context);
+            }
+        }
+    }
+
+    /// Whether what this node has is what another asks it for: as a base, or to follow it.
+    pub(super) fn serves(
+        &mut self,
+        to: NodeId,
+        eid: Eid,
+        rest: &Option<Rest>,
+        context: &Context,
+    ) -> bool {
+        match &mut self.role {
+            Role::Open(_) => !context.rules.keep(Rule::FetchWhilePromised),
+            Role::Opening(opening) if opening.eid == eid => {
+                let serves = opening.stage == Stage::Copying && opening.follower == Some(to);
+                if serves && opening.follower_rest != *rest {
+                    opening.follower_rest.clone_from(rest);
+                    opening.stage_since_ms = context.now.ms;
+                }
+                serves
+            }
+            _ => true,
         }
     }
 
@@ -274,7 +309,6 @@ impl Machine {
     }
 
     fn ask_follower(&mut self, context: &mut Context) {
-        let most = context.settings.fetch_entries;
         let Role::Opening(opening) = &mut self.role else {
             return;
         };
@@ -282,12 +316,9 @@ impl Machine {
             return;
         };
         opening.asked_ms = context.now.ms;
-        let its = &opening.answers[&follower];
-        let basis = self.log.basis(&its.chain, its.end, most);
         let sources = opening.answers.keys().copied();
         let message = Message::Follow {
             eid: opening.eid,
-            basis,
             sources: sources.filter(|node| *node != follower).collect(),
         };
         context.send(follower, self.slot, message);
@@ -309,77 +340,6 @@ impl Machine {
             self.advance(context);
         }
     }
-
-    /// Step 4: who holds the slot is to be known to a quorum, if it may be.
-    fn install(&mut self, context: &mut Context) {
-        let Role::Opening(opening) = &self.role else {
-            return;
-        };
-        let copied = opening.in_step || context.size() == 1;
-        if copied && base::may_install(&opening.answers, context) {
-            self.enter(Stage::Installing, context);
-            self.ask_installs(context);
-        } else {
-            self.finish(false, context);
-        }
-    }
-
-    fn ask_installs(&mut self, context: &mut Context) {
-        let Role::Opening(opening) = &mut self.role else {
-            return;
-        };
-        opening.asked_ms = context.now.ms;
-        let reign = Reign {
-            eid: opening.eid,
-            copies: opening.copies(context.id),
-        };
-        let missing = opening
-            .answers
-            .keys()
-            .filter(|it| !opening.installed.contains(it));
-        for node in missing.copied().collect::<Vec<_>>() {
-            let reign = reign.clone();
-            context.send(node, self.slot, Message::Install { reign });
-        }
-    }
-
-    pub(super) fn on_installed(&mut self, from: NodeId, eid: Eid, context: &mut Context) {
-        if let Some(opening) = self.opening(eid)
-            && opening.stage == Stage::Installing
-        {
-            opening.installed.insert(from);
-            self.advance(context);
-        }
-    }
-
-    /// Step 5.
-    fn finish(&mut self, kept: bool, context: &mut Context) {
-        let Role::Opening(opening) = std::mem::take(&mut self.role) else {
-            return;
-        };
-        if self.promise != opening.eid {
-            return self.abort(context);
-        }
-        let copies = opening.copies(context.id);
-        context.actions.push(Action::Opened {
-            slot: self.slot,
-            eid: opening.eid,
-            copies: copies.clone(),
-            kept,
-            cut: opening.is_cut,
-        });
-        self.claims.remove(&context.id);
-        self.due_since_ms = None;
-        if kept {
-            self.attempts = 0;
-        } else {
-            self.back_off(context);
-        }
-        let (eid, end) = (opening.eid, opening.base_end);
-        let size = size(&opening.answers, context);
-        let owned = Ownership::new(eid, copies, (kept, size), end, context);
-        self.role = Role::Open(Box::new(owned));
-    }
 }
 
 impl Opening {
@@ -387,14 +347,4 @@ impl Opening {
         let follower = self.follower.filter(|_| self.in_step);
         [own].into_iter().chain(follower).collect()
     }
-}
-
-/// How many nodes the cluster has, by what all that were sealed know.
-fn size(answers: &BTreeMap<NodeId, Sealed>, context: &Context) -> u64 {
-    let sizes = answers.values().map(|sealed| sealed.size);
-    sizes.fold(context.size(), u64::max)
-}
-
-fn quorum(answers: &BTreeMap<NodeId, Sealed>, context: &Context) -> u64 {
-    size(answers, context) / 2 + 1
 }

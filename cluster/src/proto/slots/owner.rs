@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::context::{Context, Then};
+use super::copying::Copying;
 use super::feed::Feeder;
-use super::log::Invalid;
+use super::follow::put_record;
 use super::machine::{Machine, Role};
 use super::rules::Rule;
 use super::{
@@ -15,8 +16,6 @@ use super::{
 
 /// How long the follower may take until another epoch is opened without it.
 const LATE_MS: u64 = 1000;
-/// How often entries that are not acknowledged are sent again.
-const AGAIN_MS: u64 = 250;
 
 /// What is to be answered once an entry is committed.
 #[derive(Debug)]
@@ -40,12 +39,12 @@ pub(super) struct Ownership {
     pub(super) commit: u64,
     /// Up to here it is stored by the owner, and by the follower.
     flushed: u64,
-    copied: u64,
-    /// Up to here it has been given to the disk and sent to the follower.
-    sent: u64,
+    pub(super) copied: u64,
+    /// Up to here it has been given to the disk, and may go to the follower.
+    pub(super) sent: u64,
     /// When the follower last made progress or had nothing to do.
-    copied_ms: u64,
-    sent_ms: u64,
+    pub(super) copied_ms: u64,
+    pub(super) copying: Copying,
     waiting: BTreeMap<u64, Vec<Waiting>>,
     pub(super) feeder: Feeder,
     /// Since when homes are seen to be gone.
@@ -71,7 +70,7 @@ impl Ownership {
             copied: end,
             sent: end,
             copied_ms: context.now.ms,
-            sent_ms: context.now.ms,
+            copying: Copying::new(end),
             waiting: BTreeMap::new(),
             feeder: Feeder::default(),
             gone: BTreeMap::new(),
@@ -183,7 +182,7 @@ impl Machine {
         }
         let mut writes = Vec::new();
         for entry in self.log.range(sent, end) {
-            self.put_record(entry, &mut writes);
+            put_record(entry, &mut writes);
             writes.push(Write::Put(entry.clone()));
         }
         context.store(self.slot, writes, Some(Then::Flushed(self.slot, eid, end)));
@@ -193,31 +192,7 @@ impl Machine {
             }
             owned.sent = end;
         }
-        self.copy(sent, context);
-    }
-
-    /// Sends the follower what comes after a number.
-    fn copy(&mut self, prev: u64, context: &mut Context) {
-        let Role::Open(owned) = &mut self.role else {
-            return;
-        };
-        let Some(follower) = owned.follower() else {
-            return;
-        };
-        owned.sent_ms = context.now.ms;
-        let (eid, entries) = (owned.eid, self.log.range(prev, owned.sent));
-        let entries = entries.cloned().collect();
-        context.send(follower, self.slot, Message::Copy { eid, prev, entries });
-    }
-
-    /// Sends again what the follower has not acknowledged.
-    pub(super) fn copy_again(&mut self, context: &mut Context) {
-        if let Role::Open(owned) = &self.role
-            && owned.copied < owned.sent
-            && context.now.ms >= owned.sent_ms + AGAIN_MS
-        {
-            self.copy(owned.copied, context);
-        }
+        self.copy(context);
     }
 
     pub(super) fn on_flushed(&mut self, eid: Eid, seq: u64, context: &mut Context) {
@@ -229,26 +204,7 @@ impl Machine {
         }
     }
 
-    pub(super) fn on_copied(&mut self, from: NodeId, eid: Eid, seq: u64, context: &mut Context) {
-        if let Role::Open(owned) = &mut self.role
-            && owned.eid == eid
-            && owned.follower() == Some(from)
-            && owned.copied < seq
-        {
-            owned.copied = seq;
-            owned.copied_ms = context.now.ms;
-            self.commit(context);
-        }
-    }
-
-    pub(super) fn on_copy_refused(&mut self, eid: Eid, promise: Eid, context: &mut Context) {
-        self.see(promise);
-        if self.open_eid() == Some(eid) {
-            self.close(context);
-        }
-    }
-
-    fn commit(&mut self, context: &mut Context) {
+    pub(super) fn commit(&mut self, context: &mut Context) {
         let Role::Open(owned) = &mut self.role else {
             return;
         };
@@ -257,7 +213,7 @@ impl Machine {
             upto = upto.min(owned.copied);
         }
         if upto > owned.commit {
-            let before = std::mem::replace(&mut owned.commit, upto);
+            owned.commit = upto;
             context.actions.push(super::Action::Committed {
                 slot: self.slot,
                 position: Position {
@@ -267,7 +223,7 @@ impl Machine {
                 kept: owned.kept,
             });
             self.answer_committed(context);
-            self.feed(before, context);
+            self.feed(context);
         }
     }
 
@@ -304,66 +260,6 @@ impl Machine {
                     context.send(home.node, self.slot, Message::Evict { pid, home });
                 }
             }
-        }
-    }
-
-    /// Committed entries of rooms, each after its position and all up to another.
-    fn read(
-        &self,
-        rooms: &[(Room, Position)],
-        known: &[Position],
-        upto: Option<Position>,
-        context: &Context,
-    ) -> Answer {
-        let Role::Open(owned) = &self.role else {
-            return Answer::NotOwner;
-        };
-        let eid = owned.eid;
-        let commit = Position {
-            eid,
-            seq: owned.commit,
-        };
-        let upto = upto
-            .filter(|_| context.rules.keep(Rule::ReadUptoFeed))
-            .unwrap_or(commit);
-        if upto.eid > eid {
-            // Fed by a later owner.
-            return Answer::NotOwner;
-        }
-        let holds = |position: &Position| self.log.chain.holds(*position, owned.commit);
-        if !(holds(&upto) && known.iter().all(holds)) && context.rules.keep(Rule::PositionOnBranch)
-        {
-            return Answer::Invalid;
-        }
-        let mut entries = Vec::new();
-        for (room, after) in rooms {
-            match self.check(room, *after, owned.commit, context) {
-                Ok(()) => entries.extend(self.log.read(room, after.seq, upto.seq)),
-                Err(Invalid::NotYet) if self.fill.is_some() => return Answer::NotOwner,
-                Err(_) => return Answer::Invalid,
-            }
-        }
-        entries.sort_by_key(|entry| entry.position.seq);
-        Answer::Entries { entries, upto }
-    }
-
-    pub(super) fn check(
-        &self,
-        room: &Room,
-        position: Position,
-        commit: u64,
-        context: &Context,
-    ) -> Result<(), Invalid> {
-        let rule = match self.log.check(room, position, commit) {
-            Ok(()) => return Ok(()),
-            Err(Invalid::OtherBranch) => Rule::PositionOnBranch,
-            Err(Invalid::Trimmed) => Rule::PositionNotTrimmed,
-            Err(Invalid::NotYet) => Rule::PositionComplete,
-        };
-        if context.rules.keep(rule) {
-            self.log.check(room, position, commit)
-        } else {
-            Ok(())
         }
     }
 }

@@ -38,8 +38,8 @@ pub struct Recovery {
     known: BTreeMap<SlotNo, BTreeSet<Position>>,
     /// Rooms that are not fed yet.
     joining: BTreeSet<(SlotNo, Room)>,
-    /// Slots that have not been read.
-    unread: BTreeSet<SlotNo>,
+    /// Slots that have not been read to the end, and up to where each was asked to be.
+    unread: BTreeMap<SlotNo, Position>,
     /// What was missed.
     entries: Vec<Arc<Entry>>,
     /// Up to where each room was read, or had been seen.
@@ -126,7 +126,10 @@ impl Recovery {
         Some(Self {
             joining: joining.collect(),
             known,
-            unread: rooms.keys().copied().collect(),
+            unread: rooms
+                .keys()
+                .map(|slot| (*slot, Position::default()))
+                .collect(),
             rooms,
             entries: Vec::new(),
             seen: BTreeMap::new(),
@@ -150,7 +153,8 @@ impl Recovery {
     }
 
     /// What to ask the owner of a slot whose rooms are all fed, up to `upto`.
-    pub fn request(&self, slot: SlotNo, upto: Position) -> Request {
+    pub fn request(&mut self, slot: SlotNo, upto: Position) -> Request {
+        self.unread.insert(slot, upto);
         let rooms = self.rooms.get(&slot).into_iter().flatten();
         Request::Read {
             rooms: rooms.map(|(room, after)| (room.clone(), *after)).collect(),
@@ -165,11 +169,19 @@ impl Recovery {
         }
     }
 
-    /// What the owner answered; or, with nothing to read, how it ends.
+    /// What the owner answered. If it is not all, the slot is to be read again, up to where its feed
+    /// is then.
     pub fn read(&mut self, slot: SlotNo, answer: Answer) -> Step {
         match answer {
             Answer::Entries { entries, upto } => {
                 self.entries.extend(entries);
+                if self.unread.get(&slot).is_some_and(|asked| upto < *asked) {
+                    let rooms = self.rooms.get_mut(&slot);
+                    for after in rooms.into_iter().flat_map(BTreeMap::values_mut) {
+                        *after = upto.max(*after);
+                    }
+                    return Step::Read(slot);
+                }
                 for (room, after) in self.rooms.get(&slot).into_iter().flatten() {
                     self.seen.insert(room.clone(), upto.max(*after));
                 }

@@ -6,14 +6,20 @@ use bytes::Bytes;
 use proptest::prelude::{Strategy, any};
 use proptest::{collection, option, prop_oneof};
 
+use super::ids::MAX_SEQ;
 use super::{Body, Chain, Eid, Entry, Home, Kept, NodeId, Position, Record, Reign};
 
+/// Something that is counted.
+pub(super) fn counts() -> impl Strategy<Value = u64> {
+    0..=MAX_SEQ
+}
+
 pub(super) fn eids() -> impl Strategy<Value = Eid> {
-    any::<(u64, u64)>().prop_map(|(counter, random)| Eid { counter, random })
+    (counts(), any::<u64>()).prop_map(|(counter, random)| Eid { counter, random })
 }
 
 pub(super) fn positions() -> impl Strategy<Value = Position> {
-    (eids(), any::<u64>()).prop_map(|(eid, seq)| Position { eid, seq })
+    (eids(), counts()).prop_map(|(eid, seq)| Position { eid, seq })
 }
 
 pub(super) fn texts() -> impl Strategy<Value = Bytes> {
@@ -45,10 +51,10 @@ pub(super) fn records() -> impl Strategy<Value = Record> {
     let stale = option::of(texts());
     let parts = (
         homes(),
-        any::<u64>(),
+        counts(),
         rooms,
         stale,
-        any::<Option<u64>>(),
+        option::of(counts()),
         texts(),
     );
     parts.prop_map(|(home, change, rooms, stale, gone_ms, data)| Record {
@@ -66,7 +72,7 @@ pub(super) fn entries() -> impl Strategy<Value = Vec<Arc<Entry>>> {
     let event = event.prop_map(|(room, id, payload)| Body::Event { room, id, payload });
     let record = (texts(), option::of(records()));
     let record = record.prop_map(|(pid, record)| Body::Record { pid, record });
-    let entry = (positions(), any::<u64>(), prop_oneof![event, record]);
+    let entry = (positions(), counts(), prop_oneof![event, record]);
     let entry = entry.prop_map(|(position, at_ms, body)| {
         Arc::new(Entry {
             position,
@@ -78,11 +84,11 @@ pub(super) fn entries() -> impl Strategy<Value = Vec<Arc<Entry>>> {
 }
 
 pub(super) fn marks() -> impl Strategy<Value = Vec<(Bytes, u64)>> {
-    collection::vec((texts(), any::<u64>()), 0..3)
+    collection::vec((texts(), counts()), 0..3)
 }
 
 pub(super) fn kepts() -> impl Strategy<Value = Kept> {
-    let kept = (records(), any::<u64>());
+    let kept = (records(), counts());
     kept.prop_map(|(record, seq)| Kept { record, seq })
 }
 

@@ -1,10 +1,11 @@
-//! OPEN, the side of those that are sealed, follow and fill up others.
+//! OPEN, the side of those that are sealed, serve the base, and note who holds the slot.
 
 use super::context::{Context, Then};
-use super::log::Basis;
+use super::log::Rest;
 use super::machine::{Machine, Role};
+use super::piece::Piece;
 use super::rules::Rule;
-use super::{Action, Chain, Eid, Message, NodeId, Reign, Sealed, Write};
+use super::{Action, Chain, Eid, Message, NodeId, Reign, Sealed};
 
 impl Machine {
     /// Step 1: promises to follow no lower epoch, and says what it has.
@@ -60,64 +61,32 @@ impl Machine {
         });
     }
 
-    /// Step 3: the base is served only while no other epoch is being opened.
+    /// Step 3: the base is served only while no other epoch is being opened; the follower, while it
+    /// is waited for.
     pub(super) fn on_fetch(
         &mut self,
         from: NodeId,
         eid: Eid,
-        chain: &Chain,
-        end: u64,
+        (chain, end): (&Chain, u64),
+        rest: Option<Rest>,
         context: &mut Context,
     ) {
         // One that became suspect after it answered is not what was chosen.
         let changed = self.suspect && context.rules.keep(Rule::SuspectIsNoBase);
-        if changed || (self.promise != eid && context.rules.keep(Rule::FetchWhilePromised)) {
+        let promised = self.promise == eid || !context.rules.keep(Rule::FetchWhilePromised);
+        if changed || !promised || !self.serves(from, eid, &rest, context) {
             let promise = self.promise;
             return context.send(from, self.slot, Message::Refused { eid, promise });
         }
-        let basis = self.log.basis(chain, end, context.settings.fetch_entries);
-        context.send(from, self.slot, Message::Fetched { eid, basis });
-    }
-
-    /// Step 3: becomes the follower.
-    pub(super) fn on_follow(
-        &mut self,
-        from: NodeId,
-        eid: Eid,
-        mut basis: Basis,
-        sources: Vec<NodeId>,
-        context: &mut Context,
-    ) {
-        if matches!(self.role, Role::Following(own) if own == eid) {
-            // Asked again. The first answer may be lost, and entries may have come since.
-            let then = context.send_stored(from, self.slot, Message::Followed { eid });
-            return context.store(self.slot, Vec::new(), Some(then));
-        }
-        let promised = self.promise == eid || !context.rules.keep(Rule::FollowWhilePromised);
-        let voided = self.sealed != Some(eid) && context.rules.keep(Rule::RestartVoidsPromise);
-        if !promised || (voided && self.promise == eid) {
-            return;
-        }
-        if self.log.chain.has(eid) {
-            // Late: it has gone on from there.
-            return;
-        }
-        let mut writes = Vec::new();
-        if !context.rules.keep(Rule::TransferRecords) {
-            basis.records = self.log.records.clone().into_iter().collect();
-        }
-        if basis.chain.0.len() == 1 {
-            // A cut, on which nothing goes on.
-            self.log.cut(basis.end, &mut writes);
-        }
-        self.log
-            .adopt(basis, &mut writes, context.rules.keep(Rule::DropUnfit));
-        self.suspect = false;
-        writes.push(Write::Suspect(false));
-        self.role = Role::Following(eid);
-        self.fill = super::fill::Filling::new(sources);
-        let then = context.send_stored(from, self.slot, Message::Followed { eid });
-        context.store(self.slot, writes, Some(then));
+        let piece = Piece::new(&context.settings);
+        let (basis, next) = self.log.basis((chain, end), rest.clone(), piece);
+        let message = Message::Fetched {
+            eid,
+            asked: rest,
+            basis,
+            rest: next,
+        };
+        context.send(from, self.slot, message);
     }
 
     /// Step 4: notes who holds the slot.
@@ -129,54 +98,5 @@ impl Machine {
         self.record = Some(reign);
         let message = Message::Installed { eid };
         self.sync(Rule::SyncReign, from, message, context);
-    }
-
-    /// The owner's next entries.
-    pub(super) fn on_copy(
-        &mut self,
-        from: NodeId,
-        eid: Eid,
-        prev: u64,
-        entries: Vec<std::sync::Arc<super::Entry>>,
-        context: &mut Context,
-    ) {
-        let follows = matches!(self.role, Role::Following(own) if own == eid)
-            || (!context.rules.keep(Rule::RestartVoids) && self.log.chain.last() == Some(eid));
-        let strict = context.rules.keep(Rule::CopyWhilePromised);
-        let loose = !strict && self.log.chain.last() == Some(eid);
-        if (self.promise != eid || !follows) && !loose {
-            let promise = self.promise;
-            return context.send(from, self.slot, Message::CopyRefused { eid, promise });
-        }
-        if prev > self.log.end && context.rules.keep(Rule::CopyContiguous) {
-            // Something is under way, or lost: the owner sends again.
-            return;
-        }
-        let mut writes = Vec::new();
-        for entry in entries {
-            if entry.position.seq > self.log.end {
-                self.put_record(&entry, &mut writes);
-                writes.push(Write::Put(entry.clone()));
-                self.log.push(entry);
-            }
-        }
-        let seq = self.log.end;
-        let message = Message::Copied { eid, seq };
-        if context.rules.keep(Rule::FlushCopy) {
-            let then = context.send_stored(from, self.slot, message);
-            context.store(self.slot, writes, Some(then));
-        } else {
-            context.send(from, self.slot, message);
-            context.store(self.slot, writes, None);
-        }
-    }
-
-    /// What an entry changes in the table of records, as it is stored.
-    pub(super) fn put_record(&self, entry: &super::Entry, writes: &mut Vec<Write>) {
-        if let super::Body::Record { pid, record } = &entry.body {
-            let seq = entry.position.seq;
-            let kept = record.clone().map(|record| super::Kept { record, seq });
-            writes.push(Write::Record(pid.clone(), kept));
-        }
     }
 }

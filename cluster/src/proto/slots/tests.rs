@@ -1,5 +1,8 @@
 //! A cluster of one: the same code, and nothing is said to anybody.
 
+mod group;
+mod pieces;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
@@ -17,6 +20,7 @@ const SETTINGS: Settings = Settings {
         marks: 1000,
     },
     fetch_entries: 1000,
+    fetch_bytes: 1 << 20,
 };
 
 fn now(ms: u64) -> Now {

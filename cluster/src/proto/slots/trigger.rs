@@ -10,6 +10,7 @@ const FIRST_MS: u64 = 1000;
 impl Machine {
     pub(super) fn tick(&mut self, context: &mut Context) {
         self.advance(context);
+        self.take_again(context);
         self.copy_again(context);
         self.sweep(context);
         self.ask_fill(context);

@@ -53,9 +53,9 @@ kinds! { Message, put_message, take_message:
     1 => Seal { eid },
     2 => Sealed { eid, sealed },
     3 => Refused { eid, promise },
-    4 => Fetch { eid, chain, end },
-    5 => Fetched { eid, basis },
-    6 => Follow { eid, basis, sources },
+    4 => Fetch { eid, chain, end, rest },
+    5 => Fetched { eid, asked, basis, rest },
+    6 => Follow { eid, sources },
     7 => Followed { eid },
     8 => Install { reign },
     9 => Installed { eid },
@@ -70,9 +70,10 @@ kinds! { Message, put_message, take_message:
     18 => Feed { eid, stream, rooms, after },
     19 => FeedChange { stream, nth, room, wanted },
     20 => FeedEnd { stream },
-    21 => Fed { stream, nth, cut, entries, added, position },
+    21 => Fed { stream, nth, cut, entries, added, position, more },
     22 => Feeding { streams },
     23 => Evict { pid, home },
+    24 => FeedMore { stream, nth },
 }
 
 kinds! { Request, put_request, take_request:

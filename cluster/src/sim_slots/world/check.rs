@@ -5,9 +5,23 @@ use std::collections::BTreeMap;
 use super::{Checked, SLOTS, World};
 use crate::proto::slots::{Chain, Eid, Message, Position, SlotNo};
 
+/// What a message may have beside what is cut to size: a chain, marks, a large record.
+const OTHER_BYTES: usize = 2500;
+
 impl World {
     /// What others are told must be so, and stay so.
     pub(super) fn check_send(&mut self, host: usize, slot: SlotNo, message: &Message) -> Checked {
+        let bytes = message.encode(slot);
+        let most = self.settings(host).fetch_bytes + OTHER_BYTES;
+        if bytes.len() > most {
+            return Err(format!(
+                "{} bytes are too many for {message:?}",
+                bytes.len()
+            ));
+        }
+        if Message::decode(bytes).as_ref() != Ok(&Some((slot, message.clone()))) {
+            return Err(format!("{message:?} cannot be read"));
+        }
         if let Message::Sealed { eid, .. } = message {
             let stored = self.hosts[host].disk.promises[usize::from(slot)].0;
             if stored < *eid {

@@ -101,7 +101,7 @@ impl World {
                 let Some(process) = &mut self.hosts[host].process else {
                     return Ok(());
                 };
-                let Some(socket) = process.sockets.get(&conn) else {
+                let Some(socket) = process.sockets.get_mut(&conn) else {
                     return Ok(());
                 };
                 let rooms = socket
@@ -111,7 +111,8 @@ impl World {
                 let fed: Vec<_> = rooms
                     .map(|(room, _)| process.core.fed_upto(slot, room))
                     .collect();
-                let (Phase::Recovering(recovery), Some(Some(upto))) = (&socket.phase, fed.first())
+                let (Phase::Recovering(recovery), Some(Some(upto))) =
+                    (&mut socket.phase, fed.first())
                 else {
                     // Cut meanwhile.
                     self.close(host, conn);

@@ -4,66 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::super::{Chain, Entry, Kept, Pid, Room};
-use super::trim::stub;
-use super::{Log, Write};
-
-/// What an epoch starts from: everything of a log but, perhaps, its older entries.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Basis {
-    /// Its epochs.
-    pub chain: Chain,
-    /// Where it ends.
-    pub end: u64,
-    /// `entries` are complete above this number, but for what `marks` say.
-    pub low: u64,
-    /// The newest entries, rising.
-    pub entries: Vec<Arc<Entry>>,
-    /// The older ones without what only a reader needs: their ids must be known at once.
-    pub stubs: Vec<Arc<Entry>>,
-    /// Up to where rooms are trimmed.
-    pub marks: Vec<(Room, u64)>,
-    /// All records of connections.
-    pub records: Vec<(Pid, Kept)>,
-}
+use super::{Basis, Log, Write};
 
 impl Log {
-    /// What a node with this chain and end lacks of the log, with at most so many of the newest
-    /// entries.
-    pub(in super::super) fn basis(&self, chain: &Chain, end: u64, most: usize) -> Basis {
-        let common = self.chain.common(self.end, chain, end).unwrap_or(0);
-        let (low, entries) = self.newest(common.max(self.from), self.end, most);
-        let stubs = self.range(common, low).map(|entry| Arc::new(stub(entry)));
-        Basis {
-            stubs: stubs.collect(),
-            chain: self.chain.clone(),
-            end: self.end,
-            low,
-            entries,
-            marks: self.marks(),
-            records: self.records.clone().into_iter().collect(),
-        }
-    }
-
-    /// The newest entries of `(above, upto]`, and the number above which they are all.
-    pub(in super::super) fn newest(
-        &self,
-        above: u64,
-        upto: u64,
-        most: usize,
-    ) -> (u64, Vec<Arc<Entry>>) {
-        let mut entries: Vec<_> = self.range(above, upto).cloned().collect();
-        let mut low = above;
-        let excess = entries.len().saturating_sub(most);
-        if let Some(last) = entries.drain(..excess).next_back() {
-            low = last.position.seq;
-        }
-        (low, entries)
-    }
-
-    pub(in super::super) fn marks(&self) -> Vec<(Room, u64)> {
-        self.trimmed.clone().into_iter().collect()
-    }
-
     /// Becomes the log that a basis tells of; keeps what is the same in both.
     pub(in super::super) fn adopt(&mut self, basis: Basis, writes: &mut Vec<Write>, drop: bool) {
         let common = self.chain.common(self.end, &basis.chain, basis.end);
@@ -85,7 +28,7 @@ impl Log {
         writes.push(Write::End(self.end));
         self.chain = basis.chain;
         writes.push(Write::Chain(self.chain.clone()));
-        for entry in basis.stubs.into_iter().chain(basis.entries) {
+        for entry in basis.entries {
             if entry.position.seq > same {
                 writes.push(Write::Put(Arc::clone(&entry)));
                 self.index(entry);

@@ -54,7 +54,7 @@ pub(super) fn choose(answers: &Answers, context: &Context) -> Choice {
 
 /// Step 4 of OPEN: no other branch can come to be known to a quorum, and none that is can be lost.
 pub(super) fn may_install(answers: &Answers, context: &Context) -> bool {
-    let quorum = super::quorum(answers, context);
+    let quorum = super::install::quorum(answers, context);
     if (answers.len() as u64) < quorum && context.rules.keep(Rule::QuorumSealed) {
         return false;
     }

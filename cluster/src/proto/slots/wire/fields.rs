@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
+use crate::proto::slots::ids::MAX_SEQ;
 use crate::proto::slots::{
-    Basis, Body, Chain, Eid, Entry, Home, Kept, NodeId, Position, Record, Reign,
+    After, Basis, Body, Chain, Eid, Entry, Home, Kept, NodeId, Position, Record, Reign, Rest,
 };
 
 /// What is still to be read.
@@ -14,6 +15,9 @@ pub(in crate::proto::slots) struct Input(pub(in crate::proto::slots) Bytes);
 
 /// Something that can be written and read again.
 pub(in crate::proto::slots) trait Field: Sized {
+    /// The bytes that each takes at least.
+    const LEAST: usize = 1;
+
     fn put(&self, out: &mut BytesMut);
     fn take(input: &mut Input) -> Option<Self>;
 }
@@ -29,12 +33,31 @@ impl Field for u8 {
 }
 
 impl Field for u64 {
+    const LEAST: usize = 8;
+
     fn put(&self, out: &mut BytesMut) {
         out.put_u64(*self);
     }
 
+    /// Something that is counted, so that sums cannot overflow.
     fn take(input: &mut Input) -> Option<Self> {
-        input.0.try_get_u64().ok()
+        let number = input.0.try_get_u64().ok()?;
+        (number <= MAX_SEQ).then_some(number)
+    }
+}
+
+/// A number that is only compared.
+struct Name(u64);
+
+impl Field for Name {
+    const LEAST: usize = 8;
+
+    fn put(&self, out: &mut BytesMut) {
+        out.put_u64(self.0);
+    }
+
+    fn take(input: &mut Input) -> Option<Self> {
+        input.0.try_get_u64().ok().map(Self)
     }
 }
 
@@ -53,6 +76,8 @@ impl Field for bool {
 }
 
 impl Field for Bytes {
+    const LEAST: usize = 4;
+
     fn put(&self, out: &mut BytesMut) {
         out.put_u32(self.len() as u32);
         out.put_slice(self);
@@ -86,10 +111,10 @@ impl<T: Field> Field for Vec<T> {
         self.iter().for_each(|value| value.put(out));
     }
 
-    /// Each takes at least a byte, so what is allocated stays in proportion to what was sent.
+    /// A count that the rest has no room for is refused before anything is allocated.
     fn take(input: &mut Input) -> Option<Self> {
         let count = input.0.try_get_u32().ok()? as usize;
-        if count > input.0.len() {
+        if count > input.0.len() / T::LEAST {
             return None;
         }
         (0..count).map(|_| T::take(input)).collect()
@@ -97,6 +122,8 @@ impl<T: Field> Field for Vec<T> {
 }
 
 impl<A: Field, B: Field> Field for (A, B) {
+    const LEAST: usize = A::LEAST + B::LEAST;
+
     fn put(&self, out: &mut BytesMut) {
         self.0.put(out);
         self.1.put(out);
@@ -108,6 +135,8 @@ impl<A: Field, B: Field> Field for (A, B) {
 }
 
 impl<A: Field, B: Field, C: Field> Field for (A, B, C) {
+    const LEAST: usize = A::LEAST + B::LEAST + C::LEAST;
+
     fn put(&self, out: &mut BytesMut) {
         self.0.put(out);
         self.1.put(out);
@@ -137,6 +166,8 @@ impl<K: Field + Ord, V: Field> Field for BTreeMap<K, V> {
 }
 
 impl<T: Field> Field for Arc<T> {
+    const LEAST: usize = T::LEAST;
+
     fn put(&self, out: &mut BytesMut) {
         T::put(self, out);
     }
@@ -146,10 +177,12 @@ impl<T: Field> Field for Arc<T> {
     }
 }
 
-/// Structures whose fields follow one another.
+/// Structures whose fields follow one another, and the bytes that they take at least.
 macro_rules! fields {
-    ($($of:ident { $($field:ident),* })*) => {
+    ($($of:ident $least:literal { $($field:ident),* })*) => {
         $(impl Field for $of {
+            const LEAST: usize = $least;
+
             fn put(&self, out: &mut BytesMut) {
                 $(self.$field.put(out);)*
             }
@@ -162,23 +195,55 @@ macro_rules! fields {
 }
 
 fields! {
-    Eid { counter, random }
-    Position { eid, seq }
-    Reign { eid, copies }
-    Basis { chain, end, low, entries, stubs, marks, records }
-    Home { node, boot, connection }
-    Record { home, change, rooms, stale, gone_ms, data }
-    Kept { record, seq }
-    Entry { position, at_ms, body }
+    Position 24 { eid, seq }
+    Reign 20 { eid, copies }
+    Basis 32 { chain, end, low, entries, marks, records }
+    Rest 13 { low, after }
+    Record 42 { home, change, rooms, stale, gone_ms, data }
+    Kept 50 { record, seq }
+    Entry 38 { position, at_ms, body }
 }
 
 impl Field for NodeId {
+    const LEAST: usize = 8;
+
     fn put(&self, out: &mut BytesMut) {
-        self.0.put(out);
+        Name(self.0).put(out);
     }
 
     fn take(input: &mut Input) -> Option<Self> {
-        u64::take(input).map(Self)
+        Name::take(input).map(|name| Self(name.0))
+    }
+}
+
+impl Field for Eid {
+    const LEAST: usize = 16;
+
+    fn put(&self, out: &mut BytesMut) {
+        self.counter.put(out);
+        Name(self.random).put(out);
+    }
+
+    fn take(input: &mut Input) -> Option<Self> {
+        let (counter, Name(random)) = Field::take(input)?;
+        Some(Self { counter, random })
+    }
+}
+
+impl Field for Home {
+    fn put(&self, out: &mut BytesMut) {
+        self.node.put(out);
+        Name(self.boot).put(out);
+        Name(self.connection).put(out);
+    }
+
+    fn take(input: &mut Input) -> Option<Self> {
+        let (node, Name(boot), Name(connection)) = Field::take(input)?;
+        Some(Self {
+            node,
+            boot,
+            connection,
+        })
     }
 }
 
@@ -221,5 +286,33 @@ impl Field for Body {
         }
         let (room, id, payload) = Field::take(input)?;
         Some(Self::Event { room, id, payload })
+    }
+}
+
+impl Field for After {
+    fn put(&self, out: &mut BytesMut) {
+        match self {
+            Self::Entry(seq) => {
+                out.put_u8(0);
+                seq.put(out);
+            }
+            Self::Mark(room) => {
+                out.put_u8(1);
+                room.put(out);
+            }
+            Self::Record(pid) => {
+                out.put_u8(2);
+                pid.put(out);
+            }
+        }
+    }
+
+    fn take(input: &mut Input) -> Option<Self> {
+        match u8::take(input)? {
+            0 => Field::take(input).map(Self::Entry),
+            1 => Field::take(input).map(Self::Mark),
+            2 => Field::take(input).map(Self::Record),
+            _ => None,
+        }
     }
 }

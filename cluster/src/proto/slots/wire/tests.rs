@@ -7,35 +7,34 @@ use proptest::{collection, option, prop_assert_eq, prop_oneof};
 
 use super::*;
 use crate::proto::slots::samples::{
-    chains, eids, entries, homes, kepts, marks, nodes, positions, records, reigns, texts,
+    chains, counts, eids, entries, homes, kepts, marks, nodes, positions, records, reigns, texts,
 };
-use crate::proto::slots::{Basis, Reign};
+use crate::proto::slots::{After, Basis, Reign, Rest};
 
 fn bases() -> impl Strategy<Value = Basis> {
     let records = collection::vec((texts(), kepts()), 0..3);
-    let parts = (
-        chains(),
-        any::<[u64; 2]>(),
-        entries(),
-        entries(),
-        marks(),
+    let parts = (chains(), [counts(), counts()], entries(), marks(), records);
+    parts.prop_map(|(chain, [end, low], entries, marks, records)| Basis {
+        chain,
+        end,
+        low,
+        entries,
+        marks,
         records,
-    );
-    parts.prop_map(
-        |(chain, [end, low], entries, stubs, marks, records)| Basis {
-            chain,
-            end,
-            low,
-            entries,
-            stubs,
-            marks,
-            records,
-        },
-    )
+    })
+}
+
+fn rests() -> impl Strategy<Value = Option<Rest>> {
+    let after = prop_oneof![
+        counts().prop_map(After::Entry),
+        texts().prop_map(After::Mark),
+        texts().prop_map(After::Record),
+    ];
+    option::of((counts(), after).prop_map(|(low, after)| Rest { low, after }))
 }
 
 fn openings() -> impl Strategy<Value = Message> {
-    let numbers = any::<([u64; 3], bool)>();
+    let numbers = ([counts(), counts(), counts()], any::<bool>());
     let sealed = (eids(), option::of(reigns()), chains(), numbers);
     prop_oneof![
         eids().prop_map(|eid| Message::Seal { eid }),
@@ -53,17 +52,23 @@ fn openings() -> impl Strategy<Value = Message> {
             }
         ),
         (eids(), eids()).prop_map(|(eid, promise)| Message::Refused { eid, promise }),
-        (eids(), chains(), any::<u64>()).prop_map(|(eid, chain, end)| Message::Fetch {
-            eid,
-            chain,
-            end
+        (eids(), chains(), counts(), rests()).prop_map(|(eid, chain, end, rest)| {
+            Message::Fetch {
+                eid,
+                chain,
+                end,
+                rest,
+            }
         }),
-        (eids(), bases()).prop_map(|(eid, basis)| Message::Fetched { eid, basis }),
-        (eids(), bases(), nodes()).prop_map(|(eid, basis, sources)| Message::Follow {
-            eid,
-            basis,
-            sources
+        (eids(), rests(), bases(), rests()).prop_map(|(eid, asked, basis, rest)| {
+            Message::Fetched {
+                eid,
+                asked,
+                basis,
+                rest,
+            }
         }),
+        (eids(), nodes()).prop_map(|(eid, sources)| Message::Follow { eid, sources }),
         (eids(), nodes()).prop_map(|(eid, copies)| Message::Install {
             reign: Reign { eid, copies }
         }),
@@ -72,19 +77,19 @@ fn openings() -> impl Strategy<Value = Message> {
 
 fn copying() -> impl Strategy<Value = Message> {
     prop_oneof![
-        (eids(), any::<u64>(), entries()).prop_map(|(eid, prev, entries)| Message::Copy {
+        (eids(), counts(), entries()).prop_map(|(eid, prev, entries)| Message::Copy {
             eid,
             prev,
             entries
         }),
-        (eids(), any::<u64>()).prop_map(|(eid, seq)| Message::Copied { eid, seq }),
+        (eids(), counts()).prop_map(|(eid, seq)| Message::Copied { eid, seq }),
         collection::vec((any::<u8>(), eids()), 0..4).prop_map(|slots| Message::Holding { slots }),
-        (chains(), any::<[u64; 2]>()).prop_map(|(chain, [end, below])| Message::Fill {
+        (chains(), [counts(), counts()]).prop_map(|(chain, [end, below])| Message::Fill {
             chain,
             end,
             below
         }),
-        (eids(), any::<[u64; 2]>(), entries(), marks()).prop_map(
+        (eids(), [counts(), counts()], entries(), marks()).prop_map(
             |(eid, [low, below], entries, marks)| Message::Filled {
                 eid,
                 low,
@@ -153,8 +158,8 @@ fn asking() -> impl Strategy<Value = Message> {
         Just(Answer::Unavailable),
     ];
     prop_oneof![
-        (any::<u64>(), request).prop_map(|(rid, request)| Message::Ask { rid, request }),
-        (any::<u64>(), answer).prop_map(|(rid, answer)| Message::Told { rid, answer }),
+        (counts(), request).prop_map(|(rid, request)| Message::Ask { rid, request }),
+        (counts(), answer).prop_map(|(rid, answer)| Message::Told { rid, answer }),
         (texts(), homes()).prop_map(|(pid, home)| Message::Evict { pid, home }),
     ]
 }
@@ -164,7 +169,7 @@ fn feeding() -> impl Strategy<Value = Message> {
     let rooms = rooms.prop_map(|rooms: BTreeMap<_, _>| rooms);
     let cut = collection::vec(texts(), 0..3);
     prop_oneof![
-        (eids(), any::<u64>(), rooms, option::of(positions())).prop_map(
+        (eids(), counts(), rooms, option::of(positions())).prop_map(
             |(eid, stream, rooms, after)| Message::Feed {
                 eid,
                 stream,
@@ -172,7 +177,7 @@ fn feeding() -> impl Strategy<Value = Message> {
                 after
             }
         ),
-        (any::<[u64; 2]>(), texts(), any::<bool>()).prop_map(|([stream, nth], room, wanted)| {
+        ([counts(), counts()], texts(), any::<bool>()).prop_map(|([stream, nth], room, wanted)| {
             Message::FeedChange {
                 stream,
                 nth,
@@ -180,25 +185,28 @@ fn feeding() -> impl Strategy<Value = Message> {
                 wanted,
             }
         }),
-        any::<u64>().prop_map(|stream| Message::FeedEnd { stream }),
+        counts().prop_map(|stream| Message::FeedEnd { stream }),
         (
-            any::<[u64; 2]>(),
+            [counts(), counts()],
             cut,
             entries(),
             option::of(texts()),
-            positions()
+            positions(),
+            any::<bool>()
         )
-            .prop_map(
-                |([stream, nth], cut, entries, added, position)| Message::Fed {
+            .prop_map(|([stream, nth], cut, entries, added, position, more)| {
+                Message::Fed {
                     stream,
                     nth,
                     cut,
                     entries,
                     added,
-                    position
+                    position,
+                    more,
                 }
-            ),
-        collection::vec(any::<(u8, u64, u64)>(), 0..4)
+            }),
+        [counts(), counts()].prop_map(|[stream, nth]| Message::FeedMore { stream, nth }),
+        collection::vec((any::<u8>(), counts(), counts()), 0..4)
             .prop_map(|streams| Message::Feeding { streams }),
     ]
 }
