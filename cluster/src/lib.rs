@@ -7,6 +7,7 @@
 //! | `net` | links between nodes: QUIC with mutual TLS, dialing, frames, bounded queues |
 //! | `gossip` | chitchat's messages, carried over the links |
 //! | `membership` | gossip's view for the core, and what gossip tells of this node |
+//! | `history` | recoverable rooms: their core on a disk and over links |
 //! | `identity`, `key` | the certificate of a node, and the cluster's key that mints it |
 //! | `status` | what an operator can see |
 //! | `sim`, `sim_slots` | many nodes on one thread, in virtual time, over lossy links, from a seed |
@@ -24,7 +25,7 @@
 //! - **A peer delays nobody.** What cannot be sent waits in bounded queues, one per peer.
 
 mod gossip;
-pub mod history;
+mod history;
 mod identity;
 mod key;
 mod membership;
@@ -43,6 +44,11 @@ use chitchat::ChitchatHandle;
 use tokio::sync::mpsc;
 
 use gossip::Links;
+pub use history::{
+    Counts, Done, Failing, History, HistoryConfig, Keep, KeepError, Listening, OwnedStatus, Read,
+    Recovered, Refused, SlotOf, SlotStatus, Submitted, Taken, Told, Way, Weight, Written,
+    slot_by_name,
+};
 use identity::{Identity, RENEW_AFTER};
 pub use key::{ClusterKey, KeyError};
 pub use net::{AskError, Carried};

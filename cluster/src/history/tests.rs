@@ -2,3 +2,4 @@
 
 mod alone;
 mod kit;
+mod many;

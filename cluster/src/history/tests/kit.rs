@@ -1,17 +1,21 @@
 //! A disk in memory, and a node on it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
-use crate::history::{Done, History, HistoryConfig, Keep, KeepError, Refused, Told, slot_by_name};
+use crate::history::{
+    Counts, Done, History, HistoryConfig, Keep, KeepError, Refused, Told, slot_by_name,
+};
 use crate::proto::slots::rows::{Changes, decode_roster, load};
 use crate::proto::slots::{Body, Entry, Limits, NodeId, SlotNo};
-use crate::{BoxFuture, Cluster};
+use crate::{Application, BoxFuture, Carried, Change, Cluster, ClusterKey, Config, Peer};
 
 /// What a disk holds.
 #[derive(Debug, Default)]
@@ -73,12 +77,89 @@ impl Keep for Memory {
     }
 }
 
-/// What lasts of a node, and its present process.
+/// Takes nothing but what is about recoverable rooms.
+struct Deaf;
+
+impl Application for Deaf {
+    fn deliver<'a>(&'a self, _from: &'a Peer, _frames: Vec<Bytes>) -> BoxFuture<'a, ()> {
+        Box::pin(async {})
+    }
+
+    fn answer<'a>(&'a self, _from: &'a Peer, _question: Bytes) -> BoxFuture<'a, Bytes> {
+        Box::pin(async { Bytes::new() })
+    }
+
+    fn carry<'a>(&'a self, _: &'a Peer, _: Bytes, _: Carried) -> BoxFuture<'a, ()> {
+        Box::pin(async {})
+    }
+
+    fn changed(&self, _change: Change) {}
+}
+
+/// Three nodes that own all slots among them, with two copies of each.
+pub(super) struct Three {
+    pub(super) key: String,
+    pub(super) hosts: Vec<Host>,
+    pub(super) nodes: Vec<Node>,
+}
+
+impl Three {
+    pub(super) async fn start(size: u64) -> Self {
+        let key = ClusterKey::generate().unwrap();
+        let hosts = (1..=3).map(|id| Host::new(id, size)).collect();
+        let nodes = Vec::new();
+        let mut three = Self { key, hosts, nodes };
+        for at in 0..3 {
+            let seeds: Vec<SocketAddr> = three.hosts[..at].iter().map(|it| it.address).collect();
+            let node = three.hosts[at].join(&three.key, &seeds).await;
+            three.nodes.push(node);
+        }
+        three.settle(3).await;
+        three
+    }
+
+    /// Waits until every slot has an owner of which a quorum knows, and a follower, and so many
+    /// nodes have their share.
+    pub(super) async fn settle(&self, share: usize) {
+        let began = Instant::now();
+        loop {
+            let counts: Vec<Counts> = self.nodes.iter().map(|it| it.history.counts()).collect();
+            let owned: u64 = counts.iter().map(|it| it.owned).sum();
+            // A share may be smaller than another, but none is none.
+            let ready = counts.iter().filter(|it| it.owned > 40).count();
+            if owned == 256 && ready >= share && counts.iter().all(|it| it.under_copied == 0) {
+                return;
+            }
+            assert!(began.elapsed() < Duration::from_secs(20), "{counts:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Which node owns a slot, as the first one knows it.
+    pub(super) async fn owner(&self, slot: SlotNo) -> usize {
+        let status = self.nodes[0].history.status().await;
+        let owner = status[usize::from(slot)].owner.clone().expect("an owner");
+        let mut hosts = self.hosts.iter();
+        hosts
+            .position(|host| host.id == owner.0)
+            .expect("one of them")
+    }
+
+    /// Kills a node; returns the others.
+    pub(super) fn kill(&mut self, at: usize) {
+        drop(self.nodes.remove(at));
+        self.hosts.remove(at);
+    }
+}
+
+/// What lasts of a node.
 pub(super) struct Host {
     pub(super) id: NodeId,
     boot: u64,
     pub(super) size: u64,
     pub(super) disk: Arc<Memory>,
+    /// Where it listens, once it has.
+    pub(super) address: SocketAddr,
 }
 
 impl Host {
@@ -88,7 +169,42 @@ impl Host {
             boot: 0,
             size,
             disk: Arc::default(),
+            address: ([127, 0, 0, 1], 0).into(),
         }
+    }
+
+    /// Starts as one of a cluster, on a runtime of its own, and waits until it is ready.
+    pub(super) async fn join(&mut self, key: &str, seeds: &[SocketAddr]) -> Node {
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = runtime.worker_threads(1).enable_all().build().unwrap();
+        let config = Config {
+            cluster: "test".into(),
+            node: format!("node{}", self.id.0).into(),
+            generation: self.boot + 1,
+            version: String::new(),
+            listen: self.address,
+            advertise: self.address,
+            key: ClusterKey::from_pem(key).unwrap(),
+            seeds: seeds.iter().map(SocketAddr::to_string).collect(),
+            linger: Duration::from_secs(1),
+            queue: 1 << 20,
+        };
+        let cluster = runtime.spawn(Cluster::start(config, Arc::new(Deaf)));
+        let cluster = cluster.await.unwrap().unwrap();
+        self.address = cluster.address();
+        let entered = runtime.enter();
+        let mut node = self.start(Some(cluster.clone()));
+        drop(entered);
+        node.runtime = Some(runtime);
+        cluster.ready().await;
+        node.cluster = Some(cluster);
+        node
+    }
+
+    /// The roster and the forgotten ids as they are stored.
+    pub(super) fn stored_roster(&self) -> (BTreeSet<NodeId>, BTreeSet<NodeId>) {
+        let rows = self.disk.rows.lock().unwrap();
+        decode_roster(rows.roster.as_deref().unwrap_or_default()).unwrap()
     }
 
     /// Starts from what the disk has.
@@ -125,6 +241,8 @@ impl Host {
             history,
             told,
             boot: self.boot,
+            cluster: None,
+            runtime: None,
         }
     }
 }
@@ -134,9 +252,33 @@ pub(super) struct Node {
     pub(super) history: History,
     pub(super) told: mpsc::Receiver<Told>,
     pub(super) boot: u64,
+    pub(super) cluster: Option<Cluster>,
+    runtime: Option<Runtime>,
+}
+
+impl Drop for Node {
+    /// Nobody is told: it is as if the process was killed.
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl Node {
+    /// Waits until it is so.
+    pub(super) async fn until(&self, what: &str, is_so: impl Fn(&Counts) -> bool) {
+        let began = Instant::now();
+        while !is_so(&self.history.counts()) {
+            assert!(
+                began.elapsed() < Duration::from_secs(20),
+                "{what}: {:?}",
+                self.history.counts()
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Emits, again with the same id while nobody is there.
     pub(super) async fn emit(&self, room: &str, id: &str) -> Done {
         for _ in 0..5 {
