@@ -64,9 +64,9 @@ each_is_missed! {
     old_homes_cannot_write: RefuseOldHome 1,
     a_fork_is_noticed: NoticeFork 15,
     records_are_put_again: PutAgain 3,
-    an_offset_needs_its_record: KnowWritten 8089,
+    an_offset_needs_its_record: KnowWritten 5540,
     a_cursor_goes_on: KeepCursor 12,
     a_stale_offset_is_ignored: IgnoreStale 3,
     a_room_is_left_when_that_is_written: LeaveWhenWritten 40,
-    what_is_read_ends_where_the_feed_is: ReadUptoFeed 373,
+    what_is_read_ends_where_the_feed_is: ReadUptoFeed 3785,
 }

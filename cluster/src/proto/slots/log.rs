@@ -114,6 +114,12 @@ impl Log {
         Ok(())
     }
 
+    /// Above which number a room is complete.
+    pub(super) fn oldest(&self, room: &Room) -> u64 {
+        let mark = self.trimmed.get(room).copied();
+        self.from.max(mark.unwrap_or(0))
+    }
+
     /// A room's entries above `after` and up to `upto`.
     pub(super) fn read(
         &self,

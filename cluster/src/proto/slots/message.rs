@@ -285,6 +285,15 @@ pub enum Request {
         /// All up to this; the commit if none.
         upto: Option<Position>,
     },
+    /// Read one room, for whoever is not a client.
+    History {
+        /// The room.
+        room: Room,
+        /// After this; the oldest that is kept if none.
+        after: Option<Position>,
+        /// So many entries at most, but one if there is any.
+        limit: u32,
+    },
 }
 
 /// What came of a request.

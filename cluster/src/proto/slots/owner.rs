@@ -116,6 +116,10 @@ impl Machine {
                 let answer = self.read(&rooms, &known, upto, context);
                 context.send(from, self.slot, Message::Told { rid, answer });
             }
+            Request::History { room, after, limit } => {
+                let answer = self.history(&room, after, limit, context);
+                context.send(from, self.slot, Message::Told { rid, answer });
+            }
             other => {
                 if let Some(answer) = self.change_record((from, rid), other, context) {
                     context.send(from, self.slot, Message::Told { rid, answer });

@@ -20,6 +20,14 @@ impl Piece {
         }
     }
 
+    /// One that at most so many may go into.
+    pub(super) fn at_most(settings: &Settings, count: usize) -> Self {
+        Self {
+            count: settings.fetch_entries.min(count),
+            ..Self::new(settings)
+        }
+    }
+
     /// Takes one that is so large, unless it must wait for the next message.
     pub(super) fn fits(&mut self, size: usize) -> bool {
         let fits = self.is_empty || (self.count > 0 && self.bytes >= size);

@@ -50,6 +50,32 @@ impl Machine {
         Answer::Entries { entries, upto }
     }
 
+    /// Committed entries of one room.
+    pub(super) fn history(
+        &self,
+        room: &Room,
+        after: Option<Position>,
+        limit: u32,
+        context: &Context,
+    ) -> Answer {
+        let Role::Open(owned) = &self.role else {
+            return Answer::NotOwner;
+        };
+        let commit = Position {
+            eid: owned.eid,
+            seq: owned.commit,
+        };
+        let after = match after.map(|after| (after, self.log.check(room, after, commit.seq))) {
+            None => self.log.oldest(room),
+            Some((after, Ok(()))) => after.seq,
+            Some((_, Err(Invalid::NotYet))) if self.fill.is_some() => return Answer::NotOwner,
+            Some(_) => return Answer::Invalid,
+        };
+        let piece = Piece::at_most(&context.settings, limit as usize);
+        let (entries, upto) = self.read_piece([(room, after)].into_iter(), commit, piece);
+        Answer::Entries { entries, upto }
+    }
+
     /// The first entries of rooms, each after its number and all up to a position; and up to where
     /// these are all.
     pub(super) fn read_piece<'a>(

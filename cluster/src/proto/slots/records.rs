@@ -43,7 +43,7 @@ impl Machine {
                 }
                 self.write(asker, pid, None, None, context)
             }
-            Request::Emit { .. } | Request::Read { .. } => None,
+            Request::Emit { .. } | Request::Read { .. } | Request::History { .. } => None,
         }
     }
 

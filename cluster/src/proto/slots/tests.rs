@@ -1,6 +1,7 @@
 //! A cluster of one: the same code, and nothing is said to anybody.
 
 mod group;
+mod history;
 mod pieces;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -83,6 +83,7 @@ kinds! { Request, put_request, take_request:
     4 => Leave { pid, home },
     5 => Delete { pid, home },
     6 => Read { rooms, known, upto },
+    7 => History { room, after, limit },
 }
 
 kinds! { Answer, put_answer, take_answer:

@@ -32,6 +32,18 @@ impl Field for u8 {
     }
 }
 
+impl Field for u32 {
+    const LEAST: usize = 4;
+
+    fn put(&self, out: &mut BytesMut) {
+        out.put_u32(*self);
+    }
+
+    fn take(input: &mut Input) -> Option<Self> {
+        input.0.try_get_u32().ok()
+    }
+}
+
 impl Field for u64 {
     const LEAST: usize = 8;
 

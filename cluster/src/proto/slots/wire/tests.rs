@@ -135,6 +135,8 @@ fn asking() -> impl Strategy<Value = Message> {
             known,
             upto
         }),
+        (texts(), option::of(positions()), any::<u32>())
+            .prop_map(|(room, after, limit)| { Request::History { room, after, limit } }),
     ];
     let answer = prop_oneof![
         (positions(), any::<u8>(), any::<bool>()).prop_map(|(position, copies, kept)| {
