@@ -283,6 +283,8 @@ fn tell(state: &mut NodeState, own: &Own, told: &mut Option<Arc<Holding>>) {
     {
         tell_holding(state, history);
         *told = Some(history.clone());
+    } else if own.history.is_none() && told.take().is_some() {
+        state.delete(ID);
     }
 }
 

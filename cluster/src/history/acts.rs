@@ -45,7 +45,7 @@ impl Driver {
                 self.disk.roster(roster, forgotten);
             }
             Action::Opening { slot, .. } => self.reigns.opening(slot, now_ms),
-            Action::Aborted { .. } => add(&self.shared.figures.aborted, 1),
+            Action::Aborted { slot } => self.reigns.aborted(slot, &self.shared.figures),
             Action::Opened {
                 slot,
                 eid,

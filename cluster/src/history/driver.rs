@@ -28,8 +28,9 @@ const TICK: Duration = Duration::from_millis(100);
 const TURN: usize = 1024;
 /// As many as a slot's number can name.
 const SLOTS: u16 = 256;
-/// Entries in one message at most.
+/// Entries in one message at most, and their bytes.
 const FETCH: usize = 1024;
+const FETCH_BYTES: usize = 1 << 20;
 /// How often others are looked at though gossip says nothing new.
 const LOOK_MS: u64 = 1000;
 /// How long a disk may fail before others are to own this node's slots.
@@ -81,6 +82,7 @@ impl Driver {
             window_ms: config.window.as_millis() as u64,
             limits: config.limits,
             fetch_entries: FETCH,
+            fetch_bytes: FETCH_BYTES,
         };
         let (id, stored) = ((config.node, config.boot), config.stored);
         let mut core = Slots::new(id, settings, stored, config.unclean, config.seed);
@@ -137,6 +139,7 @@ impl Driver {
             if self.disk.is_idle()
                 && let Some(done) = self.closing.take()
             {
+                self.peers.leave();
                 let _ = done.send(());
                 return;
             }
@@ -245,7 +248,9 @@ impl Driver {
 
     /// Answers who waits for others to own this node's slots.
     fn handed_over(&mut self) {
-        let (now_ms, owned) = (self.now().ms, self.reigns.owned.len());
+        let now_ms = self.now().ms;
+        // One that it is opening anew, with another follower, it will own.
+        let owned = self.reigns.owned.len() + self.reigns.attempts();
         let is_over = owned == 0 || !self.peers.has_heirs();
         let waiting = std::mem::take(&mut self.handing_over);
         for (until_ms, done) in waiting {

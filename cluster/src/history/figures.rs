@@ -110,13 +110,26 @@ pub(super) fn add(to: &AtomicU64, by: u64) {
 #[derive(Debug, Default)]
 pub(super) struct Reigns {
     pub(super) owned: BTreeMap<SlotNo, (Eid, OwnedStatus)>,
-    /// Since when.
-    opening: BTreeMap<SlotNo, u64>,
+    /// Since when, and whether an attempt is under way.
+    opening: BTreeMap<SlotNo, (u64, bool)>,
 }
 
 impl Reigns {
     pub(super) fn opening(&mut self, slot: SlotNo, now_ms: u64) {
-        self.opening.entry(slot).or_insert(now_ms);
+        self.opening.entry(slot).or_insert((now_ms, true)).1 = true;
+    }
+
+    /// The attempt came to nothing.
+    pub(super) fn aborted(&mut self, slot: SlotNo, figures: &Figures) {
+        add(&figures.aborted, 1);
+        if let Some(opening) = self.opening.get_mut(&slot) {
+            opening.1 = false;
+        }
+    }
+
+    /// Attempts under way.
+    pub(super) fn attempts(&self) -> usize {
+        self.opening.values().filter(|(_, is_now)| *is_now).count()
     }
 
     /// Another node has opened it, or will.
@@ -132,7 +145,7 @@ impl Reigns {
         figures: &Figures,
     ) {
         add(&figures.opens, 1);
-        if let Some(since_ms) = self.opening.remove(&slot) {
+        if let Some((since_ms, _)) = self.opening.remove(&slot) {
             let took_ms = now_ms.saturating_sub(since_ms);
             figures.own_ms.store(took_ms, Relaxed);
             figures.own_worst_ms.fetch_max(took_ms, Relaxed);
@@ -157,6 +170,6 @@ impl Reigns {
         let under = self.owned.values().filter(under).count();
         figures.owned.store(self.owned.len() as u64, Relaxed);
         figures.under_copied.store(under as u64, Relaxed);
-        figures.opening.store(self.opening.len() as u64, Relaxed);
+        figures.opening.store(self.attempts() as u64, Relaxed);
     }
 }

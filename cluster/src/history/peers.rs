@@ -216,6 +216,14 @@ impl Peers {
         self.is_new = true;
     }
 
+    /// This node has no recoverable rooms any more: others need not wait for it.
+    pub(super) fn leave(&self) {
+        if let Some(cluster) = &self.cluster {
+            cluster.core.history.send_replace(None);
+            cluster.core.own.send_modify(|it| it.history = None);
+        }
+    }
+
     /// Tells the others what is new of this node, at once and by gossip.
     pub(super) fn publish(&mut self) {
         if !std::mem::take(&mut self.is_new) {
