@@ -54,7 +54,7 @@ pub use disk::Failing;
 use disk::{Disk, Health};
 use driver::Driver;
 use figures::Figures;
-pub use figures::{Counts, OwnedStatus, SlotStatus};
+pub use figures::{Counts, Known, OwnedStatus, Roster, SlotStatus};
 use input::Input;
 pub use keep::{Keep, KeepError};
 use peers::Peers;

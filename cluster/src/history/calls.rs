@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::input::{Input, Reply};
 use super::recover::refusal;
 use super::rooms::Listening;
-use super::{ASKED, Counts, Done, Failing, History, Refused, SlotStatus};
+use super::{ASKED, Counts, Done, Failing, History, Refused, Roster, SlotStatus};
 use crate::proto::slots::{
     Answer, Entry, Home, NodeId, Pid, Position, Record, Request, Room, SlotNo, slot_of,
 };
@@ -88,7 +88,7 @@ impl History {
         // If nobody takes it, the answer ends with it.
         let _ = self.send(Input::Ask {
             slot,
-            request: Request::Emit { room, id, payload },
+            request: Box::new(Request::Emit { room, id, payload }),
             answer: Reply::Done(answer),
             permit,
         });
@@ -169,7 +169,25 @@ impl History {
         written(self.ask(slot, Request::Delete { pid, home }).await?)
     }
 
-    /// Reads rooms of one slot, each after a position, up to what is committed.
+    /// Reads a room, after a position or from the oldest entry that is kept: at most so many
+    /// entries, and no more than nodes send in one piece. The next read goes on from where this one
+    /// ends; it is over when one has no entries.
+    pub async fn history(
+        &self,
+        room: Room,
+        after: Option<Position>,
+        limit: u32,
+    ) -> Result<Read, Refused> {
+        let slot = self.slot_of(&room);
+        let request = Request::History { room, after, limit };
+        match self.ask(slot, request).await? {
+            Answer::Entries { entries, upto } => Ok(Read { entries, upto }),
+            other => Err(refusal(&other)),
+        }
+    }
+
+    /// Reads rooms of one slot, each after a position, up to what is committed; no more than nodes
+    /// send in one piece.
     pub async fn read(&self, slot: SlotNo, rooms: Vec<(Room, Position)>) -> Result<Read, Refused> {
         let (known, upto) = (Vec::new(), None);
         match self.ask(slot, Request::Read { rooms, known, upto }).await? {
@@ -217,6 +235,15 @@ impl History {
         answered.await.unwrap_or_default()
     }
 
+    /// Which nodes are counted; nothing once this node stops.
+    pub async fn roster(&self) -> Roster {
+        let (answer, answered) = oneshot::channel();
+        if self.send(Input::Roster(answer)).is_err() {
+            return Roster::default();
+        }
+        answered.await.unwrap_or_default()
+    }
+
     /// Figures since the start.
     pub fn counts(&self) -> Counts {
         let undelivered = self.shared.undelivered.bytes();
@@ -242,7 +269,7 @@ impl History {
         let (answer, answered) = oneshot::channel();
         self.send(Input::Ask {
             slot,
-            request,
+            request: Box::new(request),
             answer: Reply::Answer(answer),
             permit,
         })?;
@@ -272,6 +299,7 @@ fn weight(request: &Request) -> usize {
         Request::Emit { payload, .. } => payload.len(),
         Request::Put { record, .. } => record.data.len() + ROOM * record.rooms.len(),
         Request::Read { rooms, .. } => ROOM * rooms.len(),
+        Request::History { room, .. } => room.len(),
         _ => 0,
     }
 }

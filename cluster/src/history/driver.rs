@@ -270,7 +270,7 @@ impl Driver {
                 request,
                 answer,
                 permit,
-            } => self.ask(slot, request, answer, permit),
+            } => self.ask(slot, *request, answer, permit),
             Input::Join {
                 slot, room, answer, ..
             } => {
@@ -302,6 +302,10 @@ impl Driver {
                 self.handing_over.push((until_ms, done));
             }
             Input::Status(answer) => drop(answer.send(self.status())),
+            Input::Roster(answer) => {
+                let roster = self.peers.roster(&self.roster.0, self.size());
+                let _ = answer.send(roster);
+            }
             Input::Close(done) => self.closing = Some(done),
         }
     }
@@ -357,5 +361,5 @@ impl Driver {
 
 /// Whether a request leads to something that must be stored.
 pub(super) fn appends(request: &Request) -> bool {
-    !matches!(request, Request::Read { .. })
+    !matches!(request, Request::Read { .. } | Request::History { .. })
 }

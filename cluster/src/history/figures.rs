@@ -30,6 +30,30 @@ pub struct OwnedStatus {
     pub commit: Option<Position>,
 }
 
+/// The nodes that the cluster is taken to have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Roster {
+    /// All that are counted: that were ever ready, and were not forgotten.
+    pub nodes: Vec<Known>,
+    /// How many the cluster has: these, or as many as are configured.
+    pub size: u64,
+    /// How many of them must know who holds a slot.
+    pub quorum: u64,
+}
+
+/// A node that is counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Its id.
+    pub id: NodeId,
+    /// Its name, if it was there since this node's start.
+    pub name: Option<Arc<str>>,
+    /// Whether it is there.
+    pub alive: bool,
+    /// Whether it is to hold slots.
+    pub ready: bool,
+}
+
 /// Figures of a node since its start, and as of now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {

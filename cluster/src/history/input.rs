@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::figures::SlotStatus;
+use super::figures::{Roster, SlotStatus};
 use super::rooms::{Feed, Joined};
 use super::{Done, Refused};
 use crate::net::history::Heard;
@@ -15,7 +15,7 @@ pub(super) enum Input {
     /// Something for a slot's owner to do.
     Ask {
         slot: SlotNo,
-        request: Request,
+        request: Box<Request>,
         answer: Reply,
         permit: OwnedSemaphorePermit,
     },
@@ -53,6 +53,8 @@ pub(super) enum Input {
     },
     /// What is known of each slot.
     Status(oneshot::Sender<Vec<SlotStatus>>),
+    /// Which nodes are counted.
+    Roster(oneshot::Sender<Roster>),
     /// Store what is to be stored, and end.
     Close(oneshot::Sender<()>),
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use tokio::sync::watch;
 
 use super::claims::{Changed, Claims};
+use super::figures::{Known, Roster};
 use crate::Cluster;
 use crate::membership::{Holder, Holding};
 use crate::net::history::{self, Claimed};
@@ -36,8 +37,10 @@ pub(super) struct Peers {
     claims: Claims,
     /// Who is there, by id: name and start.
     names: BTreeMap<NodeId, (Arc<str>, u64)>,
-    /// Other nodes that are to hold slots.
-    others_ready: usize,
+    /// Names of all that were there since the start.
+    known: BTreeMap<NodeId, Arc<str>>,
+    /// Who is to hold slots.
+    ready: BTreeSet<NodeId>,
     is_ready: bool,
 }
 
@@ -63,7 +66,8 @@ impl Peers {
             holders,
             claims: Claims::default(),
             names: BTreeMap::new(),
-            others_ready: 0,
+            known: BTreeMap::new(),
+            ready: BTreeSet::new(),
             is_ready: false,
         }
     }
@@ -82,7 +86,7 @@ impl Peers {
 
     /// Whether another node could own a slot.
     pub(super) fn has_heirs(&self) -> bool {
-        self.others_ready > 0
+        self.ready.iter().any(|id| *id != self.own.id)
     }
 
     /// This node's id.
@@ -101,6 +105,21 @@ impl Peers {
         match &self.cluster {
             Some(cluster) if id == self.own.id => Some(cluster.node()),
             _ => self.names.get(&id).map(|(name, _)| name),
+        }
+    }
+
+    /// What is known of the nodes that are counted.
+    pub(super) fn roster(&self, counted: &BTreeSet<NodeId>, size: u64) -> Roster {
+        let nodes = counted.iter().map(|id| Known {
+            id: *id,
+            name: self.name(*id).or_else(|| self.known.get(id)).cloned(),
+            alive: self.is_own(*id) || self.names.contains_key(id),
+            ready: self.ready.contains(id),
+        });
+        Roster {
+            nodes: nodes.collect(),
+            size,
+            quorum: size / 2 + 1,
         }
     }
 
@@ -168,8 +187,9 @@ impl Peers {
                 .extend(self.claims.gossiped((id, boot), claims, now_ms));
             seen.forgotten.extend(&holding.forgotten);
         }
-        let ready = seen.view.ready.iter().filter(|id| **id != self.own.id);
-        self.others_ready = ready.count();
+        let named = self.names.iter().map(|(id, (name, _))| (*id, name.clone()));
+        self.known.extend(named);
+        self.ready.clone_from(&seen.view.ready);
         Some(seen)
     }
 

@@ -3,3 +3,4 @@
 mod alone;
 mod kit;
 mod many;
+mod speed;

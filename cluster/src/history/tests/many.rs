@@ -72,6 +72,12 @@ async fn an_owners_death_loses_nothing() {
     let again = three.nodes[0].emit("trades:u1", "b").await;
     println!("an append after {:?}", killed.elapsed());
     assert_eq!(again.position, missed.position);
+    let roster = three.nodes[0].history.roster().await;
+    assert_eq!((roster.size, roster.quorum), (3, 2));
+    let dead = roster.nodes.iter().filter(|it| !it.alive && !it.ready);
+    let dead: Vec<_> = dead.map(|it| (it.id, it.name.clone())).collect();
+    let name = format!("node{}", home.node.0);
+    assert_eq!(dead, [(home.node, Some(name.into()))]);
     let later = three.nodes[1].emit("trades:u1", "c").await;
     assert!(later.position > missed.position);
 
@@ -92,6 +98,15 @@ async fn an_owners_death_loses_nothing() {
     };
     let missed: Vec<String> = way.entries.iter().map(|it| text(it)).collect();
     assert_eq!(missed, ["b", "c"]);
+    let read = node.history.history(room.clone(), None, 2).await.unwrap();
+    let first: Vec<String> = read.entries.iter().map(|it| text(it)).collect();
+    assert_eq!(first, ["a", "b"]);
+    let read = node
+        .history
+        .history(room, Some(read.upto), 9)
+        .await
+        .unwrap();
+    assert_eq!(text(&read.entries[0]), "c");
     three.settle(2).await;
     let done = three.nodes[1].emit("trades:u1", "d").await;
     assert!(done.kept && done.copies == 2, "{done:?}");
