@@ -104,6 +104,7 @@ mod hash;
 mod ids;
 mod listen;
 mod log;
+mod look;
 mod machine;
 mod message;
 mod open;
@@ -130,7 +131,8 @@ pub use context::View;
 pub use entry::{Body, Entry, Home, Kept, Pid, Record, Room, SlotNo};
 pub use hash::{rendezvous, slot_of, tag};
 pub use ids::{Eid, NodeId, Now, Position};
-pub use log::{After, Basis, Invalid, Limits, Rest, Stored, Write};
+pub use log::{After, Basis, Invalid, Limits, LimitsOf, Rest, RoomLimits, Stored, Write};
+pub use look::{Look, Owned};
 pub use message::{Answer, Message, Reign, Request, Sealed};
 pub use recover::{Cursor, Presented, Recovery, Step};
 pub(crate) use rules::{Rule, Rules};
@@ -143,7 +145,7 @@ use log::Log;
 use machine::Machine;
 
 /// How a node takes part.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// How many slots there are: 256, fewer in tests.
     pub slots: u16,
@@ -153,6 +155,8 @@ pub struct Settings {
     pub window_ms: u64,
     /// How much of a slot is kept.
     pub limits: Limits,
+    /// How much of each room.
+    pub limits_of: LimitsOf,
     /// Entries in one message at most.
     pub fetch_entries: usize,
     /// Bytes of what goes into one message together; a single thing may be larger.
@@ -218,18 +222,19 @@ impl Slots {
         seed: u64,
         rules: Rules,
     ) -> Self {
+        let slots = settings.slots;
         let mut context = Context::new(id, settings, rules, seed);
         let mut stored = stored.into_iter();
         let unclean = unclean && rules.keep(Rule::MarkSuspect);
         let machine = |slot: u16| {
             let stored = stored.next().unwrap_or_default();
-            let machine = Machine::load(slot as SlotNo, stored, unclean);
+            let machine = Machine::load(slot as SlotNo, stored, unclean, &context.settings);
             if unclean && machine.suspect {
                 context.store(machine.slot, vec![Write::Suspect(true)], None);
             }
             machine
         };
-        let machines: Vec<Machine> = (0..settings.slots).map(machine).collect();
+        let machines: Vec<Machine> = (0..slots).map(machine).collect();
         Self {
             context,
             boot,
@@ -355,10 +360,11 @@ impl Slots {
 }
 
 impl Machine {
-    fn load(slot: SlotNo, stored: StoredSlot, unclean: bool) -> Self {
+    fn load(slot: SlotNo, stored: StoredSlot, unclean: bool, settings: &Settings) -> Self {
         let is_used = stored.promise != Eid::default() || stored.log != Stored::default();
         let suspect = stored.log.suspect || (unclean && is_used);
-        let log = Log::load(stored.log);
+        let (known_ms, limits_of) = (settings.limits.known_ms, settings.limits_of.clone());
+        let log = Log::load(stored.log, known_ms, limits_of);
         let epochs = log.chain.0.iter().map(|(eid, _)| eid.counter);
         Self {
             slot,

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::client::Client;
 use super::truth::Truth;
-use crate::proto::slots::{Limits, Message, Rules, Settings, SlotNo, Token};
+use crate::proto::slots::{Limits, LimitsOf, Message, RoomLimits, Rules, Settings, SlotNo, Token};
 use crate::sim::random::Random;
 use host::Host;
 pub(super) use seen::Seen;
@@ -30,6 +30,20 @@ const CLIENTS: usize = 4;
 pub(super) const SLOTS: u16 = 2;
 pub(super) const WINDOW_MS: u64 = 20_000;
 pub(super) const KNOWN_MS: u64 = 60_000;
+
+/// Rooms of which little is kept: few entries, or few bytes and not for long.
+const TIGHT: [RoomLimits; 2] = [
+    RoomLimits {
+        entries: 4,
+        keep_ms: 4000,
+        ..RoomLimits::NONE
+    },
+    RoomLimits {
+        bytes: 20,
+        keep_ms: 2000,
+        ..RoomLimits::NONE
+    },
+];
 
 /// What a world is like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,11 +182,17 @@ impl World {
             size: self.hosts[host].size as u64,
             window_ms: WINDOW_MS,
             limits: Limits {
-                keep_ms: if tight { 4000 } else { 10 * WINDOW_MS },
                 known_ms: if tight { 3000 } else { KNOWN_MS },
-                per_room: if tight { 4 } else { 10_000 },
                 marks: if tight { 2 } else { 1000 },
             },
+            limits_of: LimitsOf::new(move |room| match (tight, &room[..]) {
+                (true, b"b:0" | b"b:1") => TIGHT[1],
+                (true, _) => TIGHT[0],
+                _ => RoomLimits {
+                    keep_ms: 10 * WINDOW_MS,
+                    ..RoomLimits::NONE
+                },
+            }),
             fetch_entries: if tight { 3 } else { 20 },
             fetch_bytes: if tight { 400 } else { 4000 },
         }

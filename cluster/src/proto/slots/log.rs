@@ -6,15 +6,19 @@
 
 mod adopt;
 mod basis;
+mod held;
 mod stored;
 mod trim;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 pub use basis::{After, Basis, Rest};
+pub use held::{LimitsOf, RoomLimits};
 pub use stored::{Stored, Write};
 pub use trim::Limits;
+
+use held::{Ages, Held};
 
 use super::{Body, Chain, Eid, Entry, Kept, Pid, Position, Room};
 
@@ -33,8 +37,21 @@ pub(super) struct Log {
     pub(super) island: Option<(u64, u64)>,
     /// Up to where rooms are trimmed.
     pub(super) trimmed: BTreeMap<Room, u64>,
-    /// The numbers of each room's entries that can be read, rising.
-    rooms: HashMap<Room, VecDeque<u64>>,
+    /// What can be read of each room.
+    rooms: HashMap<Room, Held>,
+    /// Rooms of which too much is held.
+    full: BTreeSet<Room>,
+    /// How long each entry is kept.
+    ages: Ages,
+    /// Entries that can be read, and the bytes of their payloads.
+    whole: usize,
+    bytes: u64,
+    limits_of: LimitsOf,
+    /// How long entries that cannot be read are kept.
+    known_ms: u64,
+    /// Whether and from where marks were collapsed last.
+    marks_changed: bool,
+    collapsed: (u64, u64),
     /// The latest entry with an id.
     ids: HashMap<(Room, bytes::Bytes), u64>,
     /// Records of connections.
@@ -101,11 +118,7 @@ impl Log {
         if !self.chain.holds(position, commit) {
             return Err(Invalid::OtherBranch);
         }
-        if self
-            .trimmed
-            .get(room)
-            .is_some_and(|mark| position.seq < *mark)
-        {
+        if position.seq < self.mark(room) {
             return Err(Invalid::Trimmed);
         }
         if position.seq < self.from {
@@ -116,8 +129,12 @@ impl Log {
 
     /// Above which number a room is complete.
     pub(super) fn oldest(&self, room: &Room) -> u64 {
-        let mark = self.trimmed.get(room).copied();
-        self.from.max(mark.unwrap_or(0))
+        self.from.max(self.mark(room))
+    }
+
+    /// Up to where a room is trimmed.
+    fn mark(&self, room: &Room) -> u64 {
+        self.trimmed.get(room).copied().unwrap_or(0)
     }
 
     /// A room's entries above `after` and up to `upto`.
@@ -127,9 +144,9 @@ impl Log {
         after: u64,
         upto: u64,
     ) -> impl Iterator<Item = &Arc<Entry>> {
-        let seqs = self.rooms.get(room).into_iter().flat_map(move |seqs| {
-            let start = seqs.partition_point(|seq| *seq <= after);
-            seqs.range(start..)
+        let seqs = self.rooms.get(room).into_iter().flat_map(move |held| {
+            let start = held.seqs.partition_point(|seq| *seq <= after);
+            held.seqs.range(start..)
         });
         let wanted = seqs.take_while(move |seq| **seq <= upto);
         wanted.filter_map(|seq| self.entries.get(seq))
@@ -144,41 +161,7 @@ impl Log {
         let upto = upto.max(after);
         self.entries.range(after + 1..upto + 1).map(|(_, it)| it)
     }
-
-    fn index(&mut self, entry: Arc<Entry>) {
-        let seq = entry.position.seq;
-        if let Body::Event { room, id, payload } = &entry.body {
-            let known = self.ids.entry((room.clone(), id.clone())).or_insert(seq);
-            *known = seq.max(*known);
-            if payload.is_some() {
-                let seqs = self.rooms.entry(room.clone()).or_default();
-                let at = seqs.partition_point(|other| *other < seq);
-                if seqs.get(at) != Some(&seq) {
-                    seqs.insert(at, seq);
-                }
-            }
-        }
-        self.entries.insert(seq, entry);
-    }
-
-    /// Takes an entry out of all indexes.
-    fn unindex(&mut self, seq: u64) -> Option<Arc<Entry>> {
-        let entry = self.entries.remove(&seq)?;
-        if let Body::Event { room, id, .. } = &entry.body {
-            let key = (room.clone(), id.clone());
-            if self.ids.get(&key) == Some(&seq) {
-                self.ids.remove(&key);
-            }
-            if let Some(seqs) = self.rooms.get_mut(room) {
-                let at = seqs.partition_point(|other| *other < seq);
-                if seqs.get(at) == Some(&seq) {
-                    seqs.remove(at);
-                }
-                if seqs.is_empty() {
-                    self.rooms.remove(room);
-                }
-            }
-        }
-        Some(entry)
-    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,19 +10,20 @@ use bytes::Bytes;
 
 use super::*;
 
-const SETTINGS: Settings = Settings {
-    slots: 256,
-    size: 1,
-    window_ms: 120_000,
-    limits: Limits {
-        keep_ms: 120_000,
-        known_ms: 120_000,
-        per_room: 1000,
-        marks: 1000,
-    },
-    fetch_entries: 1000,
-    fetch_bytes: 1 << 20,
-};
+/// So many entries in a message.
+pub(super) fn settings_of(fetch_entries: usize) -> Settings {
+    Settings {
+        fetch_entries,
+        ..settings()
+    }
+}
+
+fn settings() -> Settings {
+    Settings {
+        slots: 256,
+        ..group::settings()
+    }
+}
 
 fn now(ms: u64) -> Now {
     Now { ms, wall_ms: ms }
@@ -56,7 +57,7 @@ fn settle(slots: &mut Slots, ms: u64) -> (Vec<Action>, usize, usize) {
 
 fn alone() -> Slots {
     let id = NodeId(7);
-    let mut slots = Slots::new((id, 1), SETTINGS, Vec::new(), false, 42);
+    let mut slots = Slots::new((id, 1), settings(), Vec::new(), false, 42);
     let view = View {
         alive: BTreeSet::from([id]),
         ready: BTreeSet::from([id]),

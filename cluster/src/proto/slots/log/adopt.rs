@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::super::{Chain, Entry, Kept, Pid, Room};
+use super::super::{Body, Entry, Kept, Pid, Room};
+use super::trim::stub;
 use super::{Basis, Log, Write};
 
 impl Log {
@@ -30,6 +31,7 @@ impl Log {
         writes.push(Write::Chain(self.chain.clone()));
         for entry in basis.entries {
             if entry.position.seq > same {
+                let entry = self.admit(entry);
                 writes.push(Write::Put(Arc::clone(&entry)));
                 self.index(entry);
             }
@@ -47,11 +49,11 @@ impl Log {
         let rooms = std::mem::take(&mut self.trimmed).into_keys();
         writes.extend(rooms.map(|room| Write::Mark(room, 0)));
         self.replace_records(BTreeMap::new(), writes);
-        (self.chain, self.from, self.end) = (Chain::default(), end, end);
+        (self.chain, self.from, self.end) = (super::Chain::default(), end, end);
         writes.extend([
             Write::From(end),
             Write::End(end),
-            Write::Chain(Chain::default()),
+            Write::Chain(super::Chain::default()),
         ]);
     }
 
@@ -78,6 +80,7 @@ impl Log {
             let seq = entry.position.seq;
             let is_whole = self.entries.get(&seq).is_some_and(|own| !own.is_stub());
             if low < seq && seq <= self.from && !is_whole {
+                let entry = self.admit(entry);
                 writes.push(Write::Put(Arc::clone(&entry)));
                 self.index(entry);
             }
@@ -87,6 +90,16 @@ impl Log {
         self.close_island();
         writes.push(Write::From(self.from));
         true
+    }
+
+    /// An entry as it may be kept: not whole where its room is trimmed.
+    pub(super) fn admit(&self, entry: Arc<Entry>) -> Arc<Entry> {
+        match &entry.body {
+            Body::Event { room, .. } if entry.position.seq <= self.mark(room) => {
+                Arc::new(stub(&entry))
+            }
+            _ => entry,
+        }
     }
 
     fn close_island(&mut self) {
@@ -137,6 +150,7 @@ impl Log {
             }
         }
         self.trimmed.retain(|_, mark| *mark > 0);
+        self.marks_changed = true;
         writes.push(Write::End(end));
         self.end = end;
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::super::{Chain, Entry, Kept, Pid, Room};
-use super::Log;
+use super::{LimitsOf, Log};
 
 /// A change of what is stored of a slot's log. Those of one action are stored as one piece, and
 /// actions in their order: after a kill a prefix of them is found, and all that were flushed.
@@ -49,8 +49,11 @@ pub struct Stored {
 
 impl Log {
     /// The log as it was stored.
-    pub(in super::super) fn load(stored: Stored) -> Self {
+    pub(in super::super) fn load(stored: Stored, known_ms: u64, limits_of: LimitsOf) -> Self {
         let mut log = Self {
+            known_ms,
+            limits_of,
+            marks_changed: true,
             chain: stored.chain,
             from: stored.from,
             end: stored.end.max(stored.from),
@@ -60,6 +63,7 @@ impl Log {
         };
         for (seq, entry) in stored.entries {
             log.end = log.end.max(seq);
+            let entry = log.admit(entry);
             log.index(entry);
         }
         log

@@ -1,35 +1,26 @@
-//! What is dropped: by age, and by number in each room.
+//! What is dropped: by age, by number and by bytes, as each room's limits say.
 //!
 //! Trimming raises the mark of the rooms that lost entries, not the slot's `from`: a client that is
 //! idle in a quiet room keeps a valid position however busy the slot's other rooms are. An entry
-//! that is trimmed by number leaves its id behind for the window.
+//! that is trimmed leaves its id behind for as long as ids are known.
 
 use std::sync::Arc;
 
 use super::super::{Body, Entry, Room};
 use super::{Log, Write};
 
-/// How much is kept.
+/// How much is kept of a slot.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// How long entries can be read, milliseconds.
-    pub keep_ms: u64,
     /// How long an id is known, milliseconds.
     pub known_ms: u64,
-    /// Entries of one room.
-    pub per_room: usize,
     /// Rooms of one slot whose trimming is remembered one by one.
     pub marks: usize,
 }
 
-impl Limits {
-    fn longest_ms(&self) -> u64 {
-        self.keep_ms.max(self.known_ms)
-    }
-}
-
 impl Log {
-    /// Trims what must not be kept. Only what is committed may go.
+    /// Trims what must not be kept. Only what is committed may go. If nothing must, this costs next
+    /// to nothing.
     pub(in super::super) fn trim(
         &mut self,
         limits: &Limits,
@@ -37,29 +28,47 @@ impl Log {
         upto: u64,
         writes: &mut Vec<Write>,
     ) {
-        let full = self
-            .rooms
-            .iter()
-            .filter(|(_, it)| it.len() > limits.per_room);
-        let mut full: Vec<_> = full
-            .map(|(room, seqs)| (room.clone(), seqs[seqs.len() - limits.per_room - 1]))
-            .collect();
-        full.sort();
-        for (room, mark) in full {
-            self.trim_room(&room, mark.min(upto), writes);
-        }
-        while let Some((seq, entry)) = self.entries.first_key_value()
-            && *seq <= upto
-            && wall_ms.saturating_sub(entry.at_ms) > limits.longest_ms()
-        {
-            let (seq, entry) = (*seq, Arc::clone(entry));
-            if let Body::Event { room, .. } = &entry.body {
-                self.trim_room(room, seq, writes);
+        for room in std::mem::take(&mut self.full) {
+            let excess = self.rooms.get(&room).and_then(|held| held.excess(self));
+            let Some(excess) = excess else {
+                continue;
+            };
+            self.trim_room(&room, excess.min(upto), writes);
+            if excess > upto {
+                self.full.insert(room);
             }
-            self.unindex(seq);
-            writes.extend([Write::Remove(seq), Write::End(self.end)]);
+        }
+        let end = self.entries.len();
+        while let Some(seq) = self.over(wall_ms, upto) {
+            self.age(seq, writes);
+        }
+        if self.entries.len() < end {
+            writes.push(Write::End(self.end));
         }
         self.collapse(limits, writes);
+    }
+
+    /// An entry whose time is over.
+    fn over(&self, wall_ms: u64, upto: u64) -> Option<u64> {
+        let is_over = |(span_ms, seq): &(u64, u64)| {
+            let at_ms = self.entries.get(seq).map_or(0, |entry| entry.at_ms);
+            *seq <= upto && wall_ms.saturating_sub(at_ms) > *span_ms
+        };
+        self.ages.oldest().find(is_over).map(|(_, seq)| seq)
+    }
+
+    /// It cannot be read any more; or, if that is so already, it is forgotten.
+    fn age(&mut self, seq: u64, writes: &mut Vec<Write>) {
+        let room = self.entries.get(&seq).and_then(|entry| match &entry.body {
+            Body::Event { room, payload, .. } if payload.is_some() => Some(room.clone()),
+            _ => None,
+        });
+        if let Some(room) = room.filter(|room| self.mark(room) < seq) {
+            self.trim_room(&room, seq, writes);
+        } else {
+            self.unindex(seq);
+            writes.push(Write::Remove(seq));
+        }
     }
 
     /// Takes a room's entries up to a number out of what can be read. Their ids stay known.
@@ -69,18 +78,17 @@ impl Log {
         }
         self.trimmed.insert(room.clone(), upto);
         writes.push(Write::Mark(room.clone(), upto));
-        let Some(seqs) = self.rooms.get_mut(room) else {
+        self.marks_changed = true;
+        let Some(held) = self.rooms.get(room) else {
             return;
         };
-        let count = seqs.partition_point(|seq| *seq <= upto);
-        let gone: Vec<u64> = seqs.drain(..count).collect();
-        if seqs.is_empty() {
-            self.rooms.remove(room);
-        }
+        let count = held.seqs.partition_point(|seq| *seq <= upto);
+        let gone: Vec<u64> = held.seqs.range(..count).copied().collect();
         for seq in gone {
-            if let Some(entry) = self.entries.get_mut(&seq) {
-                *entry = Arc::new(stub(entry));
-                writes.push(Write::Put(Arc::clone(entry)));
+            if let Some(entry) = self.unindex(seq) {
+                let entry = Arc::new(stub(&entry));
+                writes.push(Write::Put(Arc::clone(&entry)));
+                self.index(entry);
             }
         }
     }
@@ -88,6 +96,10 @@ impl Log {
     /// Positions below an epoch that is forgotten cannot be asked for; nor need marks be kept
     /// below. If there are too many marks, the lowest become part of `from`.
     fn collapse(&mut self, limits: &Limits, writes: &mut Vec<Write>) {
+        let state = (self.chain.lowest(), self.from);
+        if !std::mem::take(&mut self.marks_changed) && self.collapsed == state {
+            return;
+        }
         let mut from = self
             .from
             .max(self.chain.lowest().saturating_sub(1).min(self.end));
@@ -109,6 +121,7 @@ impl Log {
             self.trimmed.remove(&room);
             writes.push(Write::Mark(room, 0));
         }
+        self.collapsed = (self.chain.lowest(), self.from);
     }
 }
 

@@ -6,19 +6,20 @@ use bytes::Bytes;
 
 use crate::proto::slots::*;
 
-pub(super) const SETTINGS: Settings = Settings {
-    slots: 2,
-    size: 1,
-    window_ms: 120_000,
-    limits: Limits {
-        keep_ms: 120_000,
-        known_ms: 120_000,
-        per_room: 1_000_000,
-        marks: 1000,
-    },
-    fetch_entries: 1000,
-    fetch_bytes: 1 << 20,
-};
+pub(super) fn settings() -> Settings {
+    Settings {
+        slots: 2,
+        size: 1,
+        window_ms: 120_000,
+        limits: Limits {
+            known_ms: 120_000,
+            marks: 1000,
+        },
+        limits_of: LimitsOf::default(),
+        fetch_entries: 1000,
+        fetch_bytes: 1 << 20,
+    }
+}
 
 /// Nodes by id, and the time.
 pub(super) struct Group {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::group::{Group, SETTINGS};
+use super::group::{Group, settings};
 use crate::proto::slots::*;
 
 fn history(group: &mut Group, after: Option<Position>, limit: u32) -> Answer {
@@ -24,7 +24,7 @@ fn read(answer: Answer) -> (Vec<Bytes>, Position) {
 
 #[test]
 fn a_history_is_read_page_by_page() {
-    let mut group = Group::new(3, &SETTINGS);
+    let mut group = Group::new(3, &settings());
     for id in 0..7 {
         let room = if id == 3 { "b:0" } else { "a:0" };
         group.emit(NodeId(2), room, id, Bytes::from_static(b"!"));
@@ -55,11 +55,11 @@ fn what_was_trimmed_is_not_gone_on_from() {
     let mut group = Group::new(
         1,
         &Settings {
-            limits: Limits {
-                per_room: 2,
-                ..SETTINGS.limits
-            },
-            ..SETTINGS
+            limits_of: LimitsOf::from(RoomLimits {
+                entries: 2,
+                ..RoomLimits::NONE
+            }),
+            ..settings()
         },
     );
     let Answer::Done { position, .. } = group.emit(NodeId(1), "a:0", 0, Bytes::new()) else {

@@ -1,6 +1,6 @@
 //! However much there is, a message stays small.
 
-use super::group::{Group, SETTINGS};
+use super::group::{Group, settings};
 use crate::proto::slots::*;
 use bytes::Bytes;
 
@@ -11,7 +11,7 @@ fn small() -> Settings {
     Settings {
         fetch_entries: 100,
         fetch_bytes: 20_000,
-        ..SETTINGS
+        ..settings()
     }
 }
 
