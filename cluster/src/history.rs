@@ -64,8 +64,9 @@ use rooms::Rooms;
 use told::{Teller, Undelivered};
 pub use told::{Told, Weight};
 
-/// Bytes of requests of this node that may be under way. Beyond them, whoever asks waits.
-const ASKED: usize = 64 << 20;
+/// Bytes of requests of this node that may be under way. Beyond them, whoever asks waits. Some
+/// thousands of appends: more would not go faster, and the last would wait for too long.
+const ASKED: usize = 8 << 20;
 
 /// An event that is on the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

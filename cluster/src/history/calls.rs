@@ -14,8 +14,8 @@ use crate::proto::slots::{
     Answer, Entry, Home, NodeId, Pid, Position, Record, Request, Room, SlotNo, slot_of,
 };
 
-/// What an ask costs besides its bytes.
-const ASK: usize = 512;
+/// What an ask counts besides its bytes.
+const ASK: usize = 1024;
 /// What a room costs in a record.
 const ROOM: usize = 128;
 /// The longest event. Nodes read no longer messages than some times this.

@@ -34,7 +34,7 @@ const FETCH_BYTES: usize = 1 << 20;
 /// How often others are looked at though gossip says nothing new.
 const LOOK_MS: u64 = 1000;
 /// How long a disk may fail before others are to own this node's slots.
-const FAILING: Duration = Duration::from_secs(2);
+const FAILING: Duration = Duration::from_secs(1);
 
 /// Something that was asked of a slot's owner.
 pub(super) struct Pending {

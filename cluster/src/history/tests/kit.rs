@@ -10,6 +10,7 @@ use bytes::Bytes;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
+use super::relay::Relay;
 use crate::history::{
     Counts, Done, History, HistoryConfig, Keep, KeepError, Refused, Told, slot_by_name,
 };
@@ -105,12 +106,25 @@ pub(super) struct Three {
 
 impl Three {
     pub(super) async fn start(size: u64) -> Self {
+        let hosts = (1..=3).map(|id| Host::new(id, size));
+        Self::start_on(hosts.collect()).await
+    }
+
+    /// As [`Three::start`], with networks that can be cut.
+    pub(super) async fn start_behind_relays(size: u64) -> Self {
+        let mut hosts = Vec::new();
+        for id in 1..=3 {
+            hosts.push(Host::new(id, size).behind_relay().await);
+        }
+        Self::start_on(hosts).await
+    }
+
+    async fn start_on(hosts: Vec<Host>) -> Self {
         let key = ClusterKey::generate().unwrap();
-        let hosts = (1..=3).map(|id| Host::new(id, size)).collect();
         let nodes = Vec::new();
         let mut three = Self { key, hosts, nodes };
         for at in 0..3 {
-            let seeds: Vec<SocketAddr> = three.hosts[..at].iter().map(|it| it.address).collect();
+            let seeds: Vec<SocketAddr> = three.hosts[..at].iter().map(Host::address).collect();
             let node = three.hosts[at].join(&three.key, &seeds).await;
             three.nodes.push(node);
         }
@@ -145,6 +159,21 @@ impl Three {
             .expect("one of them")
     }
 
+    /// Cuts a node off from the others.
+    pub(super) fn cut_off(&self, at: usize) {
+        let relay = |host: &Host| host.relay.clone().expect("a relay");
+        for other in self.hosts.iter().filter(|it| it.id != self.hosts[at].id) {
+            relay(other).cut(self.hosts[at].listens);
+            relay(&self.hosts[at]).cut(other.listens);
+        }
+    }
+
+    /// Joins all again.
+    pub(super) fn heal(&self) {
+        let relays = self.hosts.iter().filter_map(|host| host.relay.as_ref());
+        relays.for_each(|relay| relay.heal());
+    }
+
     /// Kills a node; returns the others.
     pub(super) fn kill(&mut self, at: usize) {
         drop(self.nodes.remove(at));
@@ -159,7 +188,9 @@ pub(super) struct Host {
     pub(super) size: u64,
     pub(super) disk: Arc<Memory>,
     /// Where it listens, once it has.
-    pub(super) address: SocketAddr,
+    listens: SocketAddr,
+    /// The network in front of it, if that can be cut.
+    relay: Option<Arc<Relay>>,
 }
 
 impl Host {
@@ -169,7 +200,8 @@ impl Host {
             boot: 0,
             size,
             disk: Arc::default(),
-            address: ([127, 0, 0, 1], 0).into(),
+            listens: ([127, 0, 0, 1], 0).into(),
+            relay: None,
         }
     }
 
@@ -182,8 +214,8 @@ impl Host {
             node: format!("node{}", self.id.0).into(),
             generation: self.boot + 1,
             version: String::new(),
-            listen: self.address,
-            advertise: self.address,
+            listen: self.listens,
+            advertise: self.address(),
             key: ClusterKey::from_pem(key).unwrap(),
             seeds: seeds.iter().map(SocketAddr::to_string).collect(),
             linger: Duration::from_secs(1),
@@ -191,7 +223,9 @@ impl Host {
         };
         let cluster = runtime.spawn(Cluster::start(config, Arc::new(Deaf)));
         let cluster = cluster.await.unwrap().unwrap();
-        self.address = cluster.address();
+        if self.relay.is_none() {
+            self.listens = cluster.address();
+        }
         let entered = runtime.enter();
         let mut node = self.start(Some(cluster.clone()));
         drop(entered);
@@ -199,6 +233,20 @@ impl Host {
         cluster.ready().await;
         node.cluster = Some(cluster);
         node
+    }
+
+    /// Where others reach it.
+    pub(super) fn address(&self) -> SocketAddr {
+        let relay = self.relay.as_ref();
+        relay.map_or(self.listens, |relay| relay.address())
+    }
+
+    /// Puts a network that can be cut in front of it.
+    async fn behind_relay(mut self) -> Self {
+        let free = std::net::UdpSocket::bind(self.listens).unwrap();
+        self.listens = free.local_addr().unwrap();
+        self.relay = Some(Relay::start(self.listens).await);
+        self
     }
 
     /// The roster and the forgotten ids as they are stored.

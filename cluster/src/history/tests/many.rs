@@ -148,7 +148,7 @@ async fn a_forgotten_node_is_not_counted_also_by_those_that_join_later() {
     drop(three.nodes.remove(2));
     three.settle(2).await;
     three.nodes[0].history.forget(gone.id).await.unwrap();
-    let seeds = [three.hosts[0].address];
+    let seeds = [three.hosts[0].address()];
     let mut late = Host::new(4, 1);
     let late_node = late.join(&three.key, &seeds).await;
     three.hosts.push(late);
@@ -177,7 +177,7 @@ async fn a_node_that_never_met_its_seeds_keeps_nothing() {
     assert!(!done.kept && done.copies == 1, "{done:?}");
     // Once it has met another, both count.
     let mut other = Host::new(2, 1);
-    let other = other.join(&key, &[lone.address]).await;
+    let other = other.join(&key, &[lone.address()]).await;
     node.until("two copies", |it| it.owned > 0 && it.under_copied == 0)
         .await;
     other

@@ -30,7 +30,10 @@ async fn measure(what: &str, node: &Node) {
         done.await.unwrap().unwrap();
     }
     let rate = 20_000.0 / began.elapsed().as_secs_f64();
-    println!("{what}: p50 {:?}, p99 {:?}, {rate:.0}/s", took[250], took[494]);
+    println!(
+        "{what}: p50 {:?}, p99 {:?}, {rate:.0}/s",
+        took[250], took[494]
+    );
 }
 
 #[tokio::test]
