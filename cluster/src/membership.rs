@@ -48,7 +48,6 @@ const SLOT: &str = "slot/";
 /// One key per id that is not to be heard again.
 const FORGOTTEN: &str = "forgotten/";
 const YES: &str = "yes";
-const NO: &str = "no";
 
 /// What gossip tells of this node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +62,33 @@ pub(crate) struct Own {
     pub(crate) history: Option<Arc<Holding>>,
 }
 
+/// Whether a node is to hold slots.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Holds {
+    /// It is.
+    Yes,
+    /// It is not, but it can answer for what it has.
+    #[default]
+    No,
+    /// Its disk fails: it cannot.
+    Fails,
+}
+
+impl Holds {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Yes => YES,
+            Self::No => "no",
+            Self::Fails => "fails",
+        }
+    }
+
+    fn from_name(name: &str) -> Self {
+        let mut all = [Self::Yes, Self::Fails].into_iter();
+        all.find(|it| it.name() == name).unwrap_or_default()
+    }
+}
+
 /// What gossip tells of a node's recoverable rooms.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Holding {
@@ -71,7 +97,7 @@ pub(crate) struct Holding {
     /// Which start with this id.
     pub(crate) boot: u64,
     /// Whether it is to hold slots.
-    pub(crate) holds: bool,
+    pub(crate) holds: Holds,
     /// Which slots it owns.
     pub(crate) claims: BTreeMap<SlotNo, Eid>,
     /// Ids that it will not hear again.
@@ -247,7 +273,7 @@ fn holding(state: &NodeState) -> Option<Holding> {
     Some(Holding {
         id: NodeId(hex(state.get(ID)?)?),
         boot: state.get(BOOT)?.parse().ok()?,
-        holds: state.get(HOLDS) == Some(YES),
+        holds: state.get(HOLDS).map(Holds::from_name).unwrap_or_default(),
         claims: state.key_values().filter_map(claim).collect(),
         forgotten: state.key_values().filter_map(forgotten).collect(),
     })
@@ -255,7 +281,7 @@ fn holding(state: &NodeState) -> Option<Holding> {
 
 fn tell_holding(state: &mut NodeState, own: &Holding) {
     state.set(BOOT, own.boot);
-    state.set(HOLDS, if own.holds { YES } else { NO });
+    state.set(HOLDS, own.holds.name());
     for id in &own.forgotten {
         state.set(format!("{FORGOTTEN}{:016x}", id.0), YES);
     }

@@ -8,7 +8,7 @@ use super::figures::{OwnedStatus, SlotStatus, add};
 use super::input::Reply;
 use super::told::Told;
 use super::{Done, Refused};
-use crate::proto::slots::{Action, Answer, Body, Entry, Room, SlotNo};
+use crate::proto::slots::{Action, Answer, Body, Entry, Position, Room, SlotNo};
 
 impl Driver {
     /// Does all that is to be done, in order.
@@ -54,13 +54,8 @@ impl Driver {
                 cut,
             } => {
                 add(&self.shared.figures.cuts, u64::from(cut));
-                let owned = OwnedStatus {
-                    copies,
-                    kept,
-                    commit: None,
-                };
-                let figures = &self.shared.figures;
-                self.reigns.opened(slot, (eid, owned), now_ms, figures);
+                let (owned, figures) = ((copies.len(), kept), &self.shared.figures);
+                self.reigns.opened(slot, owned, now_ms, figures);
                 self.peers.opened(slot, eid);
             }
             Action::Closed { slot, eid } => {
@@ -71,11 +66,7 @@ impl Driver {
                 self.reigns.given_up(slot);
                 self.teller.tell(Told::Epoch { slot, eid });
             }
-            Action::Committed {
-                slot,
-                position,
-                kept,
-            } => self.reigns.committed(slot, position, kept),
+            Action::Committed { .. } => {}
             Action::Answer { rid, answer } => self.answered(rid, answer),
             Action::Joined { rid, at, .. } => self.rooms.joined(rid, at),
             Action::Deliver { slot, entries } => {
@@ -110,16 +101,25 @@ impl Driver {
 
     /// What is known of each slot.
     pub(super) fn status(&self) -> Vec<SlotStatus> {
-        let slots = 0..=SlotNo::MAX;
-        let status = slots.map(|slot| {
-            let owned = self.reigns.owned.get(&slot);
-            let own = owned.map(|(eid, _)| (*eid, self.peers.id()));
-            let owner = self.peers.owner(slot).max(own);
+        let status = (0..=SlotNo::MAX).map(|slot| {
+            let look = self.core.look(slot);
+            let owned = look.owned.map(|owned| OwnedStatus {
+                copies: owned.copies,
+                kept: owned.kept,
+                commit: Position {
+                    eid: owned.eid,
+                    seq: owned.commit,
+                },
+                entries: look.entries,
+                bytes: look.bytes,
+                records: look.records,
+                listeners: owned.listeners,
+            });
             SlotStatus {
                 slot,
-                owner: owner.map(|(_, id)| (id, self.peers.name(id).cloned())),
-                eid: owner.map(|(eid, _)| eid),
-                owned: owned.map(|(_, owned)| owned.clone()),
+                owner: look.owner.map(|(_, id)| (id, self.peers.name(id).cloned())),
+                eid: look.owner.map(|(eid, _)| eid),
+                owned,
             }
         });
         status.collect()

@@ -84,14 +84,6 @@ impl Claims {
             .collect()
     }
 
-    /// Who says that it owns a slot.
-    pub(super) fn open(&self, slot: SlotNo) -> impl Iterator<Item = (Eid, NodeId)> {
-        self.of.iter().filter_map(move |(node, of)| {
-            let claim = of.slots.get(&slot).filter(|claim| claim.is_open)?;
-            Some((claim.eid, *node))
-        })
-    }
-
     /// The claims of a node's latest start; none if this is an earlier one.
     fn of(
         &mut self,

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::proto::slots::{Limits, NodeId, Room, SlotNo, StoredSlot, slot_of};
+use crate::proto::slots::{Limits, LimitsOf, NodeId, Room, SlotNo, StoredSlot, slot_of};
 
 /// Which slot a room belongs to.
 pub type SlotOf = Arc<dyn Fn(&Room) -> SlotNo + Send + Sync>;
@@ -23,6 +23,8 @@ pub struct HistoryConfig {
     pub window: Duration,
     /// How much of a slot is kept.
     pub limits: Limits,
+    /// How much of each room.
+    pub limits_of: LimitsOf,
     /// What is stored of each slot.
     pub stored: Vec<StoredSlot>,
     /// The roster as it is stored: ids that were ever ready, less those that were forgotten.

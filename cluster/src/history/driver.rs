@@ -19,6 +19,7 @@ use super::peers::Peers;
 use super::rooms::Rooms;
 use super::told::Teller;
 use super::{HistoryConfig, Refused, Shared};
+use crate::membership::Holds;
 use crate::net::history::{Heard, Said};
 use crate::proto::slots::{Message, NodeId, Now, Request, Settings, SlotNo, Slots};
 
@@ -81,6 +82,7 @@ impl Driver {
             size,
             window_ms: config.window.as_millis() as u64,
             limits: config.limits,
+            limits_of: config.limits_of,
             fetch_entries: FETCH,
             fetch_bytes: FETCH_BYTES,
         };
@@ -183,8 +185,11 @@ impl Driver {
         let failing = self.shared.health.failing();
         let fails = failing.is_some_and(|it| it.since.elapsed() >= FAILING);
         let is_forgotten = self.shared.is_forgotten.load(Relaxed);
-        self.peers
-            .hold(!self.is_handing_over && !fails && !is_forgotten);
+        self.peers.hold(match fails {
+            true => Holds::Fails,
+            false if self.is_handing_over || is_forgotten => Holds::No,
+            false => Holds::Yes,
+        });
         self.look();
         self.core.tick(now);
         self.act();

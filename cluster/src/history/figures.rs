@@ -26,8 +26,16 @@ pub struct OwnedStatus {
     pub copies: Vec<NodeId>,
     /// Whether a quorum knows that.
     pub kept: bool,
-    /// Up to where it can be read; none if nothing was appended yet in this epoch.
-    pub commit: Option<Position>,
+    /// Up to where it can be read.
+    pub commit: Position,
+    /// Entries in its log.
+    pub entries: usize,
+    /// Bytes of their payloads.
+    pub bytes: u64,
+    /// Records of connections.
+    pub records: usize,
+    /// Nodes that are fed.
+    pub listeners: usize,
 }
 
 /// The nodes that the cluster is taken to have.
@@ -133,7 +141,8 @@ pub(super) fn add(to: &AtomicU64, by: u64) {
 /// Which slots this node owns or is opening, as the core's actions say.
 #[derive(Debug, Default)]
 pub(super) struct Reigns {
-    pub(super) owned: BTreeMap<SlotNo, (Eid, OwnedStatus)>,
+    /// How many copies there are, and whether a quorum knows of them.
+    pub(super) owned: BTreeMap<SlotNo, (usize, bool)>,
     /// Since when, and whether an attempt is under way.
     opening: BTreeMap<SlotNo, (u64, bool)>,
 }
@@ -164,7 +173,7 @@ impl Reigns {
     pub(super) fn opened(
         &mut self,
         slot: SlotNo,
-        (eid, owned): (Eid, OwnedStatus),
+        owned: (usize, bool),
         now_ms: u64,
         figures: &Figures,
     ) {
@@ -174,24 +183,19 @@ impl Reigns {
             figures.own_ms.store(took_ms, Relaxed);
             figures.own_worst_ms.fetch_max(took_ms, Relaxed);
         }
-        self.owned.insert(slot, (eid, owned));
+        self.owned.insert(slot, owned);
     }
 
     pub(super) fn closed(&mut self, slot: SlotNo) {
         self.owned.remove(&slot);
     }
 
-    pub(super) fn committed(&mut self, slot: SlotNo, position: Position, kept: bool) {
-        if let Some((_, owned)) = self.owned.get_mut(&slot) {
-            (owned.commit, owned.kept) = (Some(position), kept);
-        }
-    }
-
     /// Brings the gauges up to date; `size` is how many nodes the cluster has.
     pub(super) fn show(&self, size: u64, figures: &Figures) {
         let wanted = size.min(2) as usize;
-        let under = |it: &&(Eid, OwnedStatus)| !it.1.kept || it.1.copies.len() < wanted;
-        let under = self.owned.values().filter(under).count();
+        let owned = self.owned.values();
+        let under = owned.filter(|(copies, kept)| !kept || *copies < wanted);
+        let under = under.count();
         figures.owned.store(self.owned.len() as u64, Relaxed);
         figures.under_copied.store(under as u64, Relaxed);
         figures.opening.store(self.attempts() as u64, Relaxed);

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use super::claims::{Changed, Claims};
 use super::figures::{Known, Roster};
 use crate::Cluster;
-use crate::membership::{Holder, Holding};
+use crate::membership::{Holder, Holding, Holds};
 use crate::net::history::{self, Claimed};
 use crate::proto::Lifecycle;
 use crate::proto::slots::{Eid, Message, NodeId, SlotNo, View};
@@ -53,7 +53,7 @@ impl Peers {
         let own = Holding {
             id,
             boot,
-            holds: true,
+            holds: Holds::Yes,
             claims: BTreeMap::new(),
             forgotten,
         };
@@ -78,8 +78,8 @@ impl Peers {
         cluster.is_some_and(|it| !it.core.config.seeds.is_empty())
     }
 
-    /// Whether this node is to hold slots.
-    pub(super) fn hold(&mut self, holds: bool) {
+    /// Whether this node is to hold slots, and whether it can.
+    pub(super) fn hold(&mut self, holds: Holds) {
         self.is_new |= self.own.holds != holds;
         self.own.holds = holds;
     }
@@ -87,17 +87,6 @@ impl Peers {
     /// Whether another node could own a slot.
     pub(super) fn has_heirs(&self) -> bool {
         self.ready.iter().any(|id| *id != self.own.id)
-    }
-
-    /// This node's id.
-    pub(super) fn id(&self) -> NodeId {
-        self.own.id
-    }
-
-    /// Whoever of the others is taken for a slot's owner.
-    pub(super) fn owner(&self, slot: SlotNo) -> Option<(Eid, NodeId)> {
-        let open = self.claims.open(slot);
-        open.filter(|(_, id)| self.names.contains_key(id)).max()
     }
 
     /// The name of a node that is there.
@@ -148,7 +137,8 @@ impl Peers {
     /// Looks who is there, if that has changed or is due.
     pub(super) fn look(&mut self, now_ms: u64, is_due: bool) -> Option<Seen> {
         let lifecycle = self.cluster.as_ref().map(Cluster::lifecycle);
-        let is_ready = self.own.holds && lifecycle.is_none_or(|it| it == Lifecycle::Ready);
+        let is_ready =
+            self.own.holds == Holds::Yes && lifecycle.is_none_or(|it| it == Lifecycle::Ready);
         let is_new = |it: &watch::Receiver<_>| it.has_changed().unwrap_or(false);
         let is_new = self.holders.as_ref().is_some_and(is_new);
         if std::mem::replace(&mut self.is_ready, is_ready) == is_ready && !is_new && !is_due {
@@ -177,9 +167,13 @@ impl Peers {
                 continue;
             }
             self.names.insert(id, (name.clone(), boot));
+            if holding.holds == Holds::Fails {
+                // It can promise nothing: an opener need not wait for it.
+                continue;
+            }
             seen.view.alive.insert(id);
             seen.view.boots.insert(id, boot);
-            if holding.holds && *lifecycle == Lifecycle::Ready {
+            if holding.holds == Holds::Yes && *lifecycle == Lifecycle::Ready {
                 seen.view.ready.insert(id);
             }
             let claims = &holding.claims;

@@ -15,7 +15,7 @@ use crate::history::{
     Counts, Done, History, HistoryConfig, Keep, KeepError, Refused, Told, slot_by_name,
 };
 use crate::proto::slots::rows::{Changes, decode_roster, load};
-use crate::proto::slots::{Body, Entry, Limits, NodeId, SlotNo};
+use crate::proto::slots::{Body, Entry, Limits, LimitsOf, NodeId, SlotNo};
 use crate::{Application, BoxFuture, Carried, Change, Cluster, ClusterKey, Config, Peer};
 
 /// What a disk holds.
@@ -272,11 +272,10 @@ impl Host {
             size: self.size,
             window: Duration::from_secs(60),
             limits: Limits {
-                keep_ms: 60_000,
                 known_ms: 60_000,
-                per_room: 10_000,
                 marks: 1000,
             },
+            limits_of: LimitsOf::default(),
             stored,
             roster,
             forgotten,
