@@ -178,25 +178,25 @@ pub struct StoredSlot {
 #[derive(Debug)]
 pub struct Slots {
     context: Context,
-    boot: u64,
+    numbers: Numbers,
     machines: Vec<Machine>,
     /// What this node hears of slots.
     listening: BTreeMap<SlotNo, Listening>,
     /// What this node has asked and not been told.
     asked: BTreeMap<u64, Asked>,
+    /// When to look at each of them again.
+    due: BTreeSet<(u64, u64)>,
     /// The epoch that was told to the edge, by slot.
     epochs: Vec<Option<Eid>>,
-    /// Makes numbers of requests and streams.
-    last_number: u64,
     beat_ms: u64,
     /// Slots that were touched since the last actions.
     touched: BTreeSet<SlotNo>,
 }
 
 impl Slots {
-    /// Starts from what is stored; `boot` is above that of every earlier start. `unclean` says that
-    /// the newest part may be missing: another boot of the machine without a clean stop, or a
-    /// restored backup.
+    /// Starts from what is stored. `boot` is the unix time of the start in milliseconds, or more if
+    /// that is not above every earlier one's. `unclean` says that the newest part may be missing:
+    /// another boot of the machine without a clean stop, or a restored backup.
     pub fn new(
         (id, boot): (NodeId, u64),
         settings: Settings,
@@ -237,12 +237,12 @@ impl Slots {
         let machines: Vec<Machine> = (0..slots).map(machine).collect();
         Self {
             context,
-            boot,
+            numbers: Numbers::new(boot),
             epochs: vec![None; machines.len()],
             machines,
             listening: BTreeMap::new(),
             asked: BTreeMap::new(),
-            last_number: 0,
+            due: BTreeSet::new(),
             beat_ms: 0,
             touched: BTreeSet::new(),
         }
@@ -263,7 +263,7 @@ impl Slots {
         if self.context.roster.len() != before {
             self.store_roster();
         }
-        self.context.view = view;
+        self.context.look(view);
     }
 
     /// A node left for good, or an operator says that it will not come back: it is not counted any
@@ -272,6 +272,7 @@ impl Slots {
         let context = &mut self.context;
         if context.forgotten.insert(node) {
             context.roster.remove(&node);
+            context.count();
             self.store_roster();
         }
     }
@@ -300,6 +301,7 @@ impl Slots {
             }
             None => drop(machine.claims.remove(&node)),
         }
+        self.meet(slot);
     }
 
     /// A message arrived.
@@ -331,22 +333,15 @@ impl Slots {
         self.context.now = now;
         for machine in &mut self.machines {
             machine.tick(&mut self.context);
-            self.touched.insert(machine.slot);
-            let owner = machine.owner(&self.context).map(|(eid, _)| eid);
-            let told = &mut self.epochs[usize::from(machine.slot)];
-            // Not only a higher one: that of a branch that is dropped may be higher.
-            if owner.is_some() && owner != *told {
-                *told = owner;
-                let (slot, eid) = (machine.slot, owner.unwrap_or_default());
-                self.context.actions.push(Action::Epoch { slot, eid });
-            }
+            machine.pump(&mut self.context);
+        }
+        for slot in 0..self.machines.len() {
+            self.meet(slot as SlotNo);
         }
         self.settle();
-        let first = self.fresh();
-        self.last_number += self.listening.len() as u64;
-        for (stream, (slot, listening)) in (first..).zip(&mut self.listening) {
+        for (slot, listening) in &mut self.listening {
             let machine = &self.machines[usize::from(*slot)];
-            listening.tick(machine, stream, &mut self.context);
+            listening.tick(machine, &mut self.numbers, &mut self.context);
         }
         self.ask_again();
         self.beat();
@@ -356,6 +351,23 @@ impl Slots {
     pub fn actions(&mut self) -> Vec<Action> {
         self.settle();
         std::mem::take(&mut self.context.actions)
+    }
+}
+
+/// Numbers that no earlier boot of this node has used, nor this one: a late answer may be to what
+/// an earlier boot has asked.
+#[derive(Debug)]
+struct Numbers(u64);
+
+impl Numbers {
+    /// Room for a million in each millisecond of a boot's life.
+    fn new(boot: u64) -> Self {
+        Self(boot << 20)
+    }
+
+    fn fresh(&mut self) -> u64 {
+        self.0 += 1;
+        self.0
     }
 }
 

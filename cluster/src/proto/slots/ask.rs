@@ -33,68 +33,103 @@ impl Slots {
             next_ms: now.ms,
         };
         // Never used before: a late answer may be for an earlier boot.
-        let rid = self.fresh();
+        let rid = self.numbers.fresh();
+        self.due.insert((asked.next_ms, rid));
         self.asked.insert(rid, asked);
         self.ask_now(rid);
     }
 
-    /// A number that no earlier boot of this node has used, nor this one.
-    pub(super) fn fresh(&mut self) -> u64 {
-        self.last_number += 1;
-        (self.boot << 32) + self.last_number
-    }
-
     fn ask_now(&mut self, rid: u64) {
-        let Some(asked) = self.asked.get_mut(&rid) else {
+        let Some(asked) = self.asked.get(&rid) else {
             return;
         };
-        let owner = self.machines[usize::from(asked.slot)].owner(&self.context);
+        let slot = asked.slot;
+        let machine = self.machines.get(usize::from(slot));
+        let owner = machine.and_then(|machine| machine.owner(&self.context));
         let Some((_, owner)) = owner else {
-            asked.next_ms = self.context.now.ms + SOON_MS;
-            return;
+            return self.ask_at(rid, self.context.now.ms + SOON_MS);
         };
-        asked.next_ms = self.context.now.ms + AGAIN_MS;
-        let (slot, request) = (asked.slot, asked.request.clone());
+        let request = asked.request.clone();
+        self.ask_at(rid, self.context.now.ms + AGAIN_MS);
         self.context
             .send(owner, slot, Message::Ask { rid, request });
     }
 
+    /// If a slot has another owner, as far as is known, nobody waits for the next tick: not who
+    /// listens, nor who has asked for something.
+    pub(super) fn meet(&mut self, slot: SlotNo) {
+        let machine = &self.machines[usize::from(slot)];
+        let owner = machine.owner(&self.context).map(|(eid, _)| eid);
+        let told = &mut self.epochs[usize::from(slot)];
+        // Not only a higher one: that of a branch that is dropped may be higher.
+        let Some(eid) = owner.filter(|eid| *told != Some(*eid)) else {
+            return;
+        };
+        *told = Some(eid);
+        self.context.actions.push(Action::Epoch { slot, eid });
+        if let Some(listening) = self.listening.get_mut(&slot) {
+            listening.meet(machine, &mut self.numbers, &mut self.context);
+        }
+        let asked = self.asked.iter().filter(|(_, asked)| asked.slot == slot);
+        let rids: Vec<u64> = asked.map(|(rid, _)| *rid).collect();
+        rids.into_iter().for_each(|rid| self.ask_now(rid));
+    }
+
+    /// When to look at it again.
+    fn ask_at(&mut self, rid: u64, ms: u64) {
+        if let Some(asked) = self.asked.get_mut(&rid) {
+            self.due.remove(&(asked.next_ms, rid));
+            asked.next_ms = ms.min(asked.until_ms);
+            self.due.insert((asked.next_ms, rid));
+        }
+    }
+
+    /// Forgets it, and says by which name the edge knows it.
+    fn asked_for(&mut self, rid: u64) -> Option<u64> {
+        let asked = self.asked.remove(&rid)?;
+        self.due.remove(&(asked.next_ms, rid));
+        Some(asked.rid)
+    }
+
+    /// Looks at what is due.
     pub(super) fn ask_again(&mut self) {
         let now_ms = self.context.now.ms;
-        let rids: Vec<u64> = self.asked.keys().copied().collect();
-        for wire in rids {
-            let asked = &self.asked[&wire];
-            if now_ms >= asked.until_ms {
-                let rid = asked.rid;
-                self.asked.remove(&wire);
+        let after = (now_ms + 1, 0);
+        let due: Vec<u64> = self.due.range(..after).map(|(_, rid)| *rid).collect();
+        for wire in due {
+            let is_over = |asked: &Asked| now_ms >= asked.until_ms;
+            if !self.asked.get(&wire).is_some_and(is_over) {
+                self.ask_now(wire);
+            } else if let Some(rid) = self.asked_for(wire) {
                 let answer = Answer::Unavailable;
                 self.context.actions.push(Action::Answer { rid, answer });
-            } else if now_ms >= asked.next_ms {
-                self.ask_now(wire);
             }
         }
     }
 
     pub(super) fn told(&mut self, rid: u64, answer: Answer) {
-        let Some(asked) = self.asked.get_mut(&rid) else {
+        let Some(asked) = self.asked.get(&rid) else {
             return;
         };
         if answer == Answer::NotOwner {
-            asked.next_ms = asked.next_ms.min(self.context.now.ms + SOON_MS);
-            return;
+            let soon_ms = self.context.now.ms + SOON_MS;
+            return self.ask_at(rid, asked.next_ms.min(soon_ms));
         }
-        let name = asked.rid;
-        self.asked.remove(&rid);
-        let rid = name;
-        self.context.actions.push(Action::Answer { rid, answer });
+        if let Some(rid) = self.asked_for(rid) {
+            self.context.actions.push(Action::Answer { rid, answer });
+        }
     }
 
     /// A local socket joins a room; [`Action::Joined`] says from where on it is fed, unless the
     /// room is left or cut before.
     pub fn join(&mut self, rid: u64, slot: SlotNo, room: &Room, now: super::Now) {
         self.context.now = now;
+        let Some(machine) = self.machines.get(usize::from(slot)) else {
+            return;
+        };
         let listening = self.listening.entry(slot).or_default();
         listening.join(slot, room, rid, &mut self.context);
+        listening.meet(machine, &mut self.numbers, &mut self.context);
     }
 
     /// No local socket is in a room any more.
@@ -137,9 +172,8 @@ impl Slots {
     }
 
     fn listen_again(&mut self, slot: SlotNo) {
-        let stream = self.fresh();
         if let Some(listening) = self.listening.get_mut(&slot) {
-            listening.reopen(slot, stream, &mut self.context);
+            listening.reopen(slot, &mut self.numbers, &mut self.context);
         }
     }
 

@@ -35,11 +35,17 @@ pub(super) struct Context {
     pub(super) rules: Rules,
     pub(super) now: Now,
     pub(super) view: View,
+    /// By slot: ready nodes in the order in which they are to hold it.
+    orders: Vec<Vec<NodeId>>,
+    /// How many nodes are alive, this one too.
+    pub(super) alive: u64,
     /// Ids that were ever ready, less those that left or were forgotten.
     pub(super) roster: BTreeSet<NodeId>,
     /// Ids that must never be heard again.
     pub(super) forgotten: BTreeSet<NodeId>,
     pub(super) actions: Vec<Action>,
+    /// Slots that this node has opened just now.
+    pub(super) opened: Vec<SlotNo>,
     /// What this node says to itself.
     pub(super) local: VecDeque<(SlotNo, Message)>,
     waiting: BTreeMap<Token, Then>,
@@ -55,9 +61,12 @@ impl Context {
             rules,
             now: Now::default(),
             view: View::default(),
+            orders: Vec::new(),
+            alive: 1,
             roster: BTreeSet::new(),
             forgotten: BTreeSet::new(),
             actions: Vec::new(),
+            opened: Vec::new(),
             local: VecDeque::new(),
             waiting: BTreeMap::new(),
             last_token: 0,
@@ -122,9 +131,29 @@ impl Context {
         self.is_alive(node) && self.view.boots.get(&node) == Some(&boot)
     }
 
-    /// Ready nodes in the order in which they are to hold a slot.
-    pub(super) fn order(&self, slot: SlotNo) -> Vec<NodeId> {
+    /// Takes the cluster for this from now on.
+    pub(super) fn look(&mut self, view: View) {
+        if view != self.view {
+            self.view = view;
+            self.count();
+        }
+    }
+
+    /// Works out what would be too much to work out at every tick.
+    pub(super) fn count(&mut self) {
+        let others = self.view.alive.iter().filter(|node| **node != self.id);
+        self.alive = 1 + others.filter(|node| self.is_alive(**node)).count() as u64;
         let ready = self.view.ready.iter().copied();
-        super::rendezvous(slot, ready.filter(|node| self.is_alive(*node)))
+        let ready: Vec<NodeId> = ready.filter(|node| self.is_alive(*node)).collect();
+        let slots = (0..self.settings.slots).map(|slot| slot as SlotNo);
+        let orders = slots.map(|slot| super::rendezvous(slot, ready.iter().copied()));
+        self.orders = orders.collect();
+    }
+
+    /// Ready nodes in the order in which they are to hold a slot.
+    pub(super) fn order(&self, slot: SlotNo) -> &[NodeId] {
+        self.orders
+            .get(usize::from(slot))
+            .map_or(&[], |order| order)
     }
 }

@@ -12,6 +12,9 @@ impl Slots {
             for slot in std::mem::take(&mut self.touched) {
                 self.machines[usize::from(slot)].pump(&mut self.context);
             }
+            for slot in std::mem::take(&mut self.context.opened) {
+                self.meet(slot);
+            }
             if self.context.local.is_empty() {
                 return;
             }

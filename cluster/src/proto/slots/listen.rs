@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use super::context::Context;
 use super::machine::Machine;
 use super::rules::Rule;
-use super::{Action, Body, Eid, Message, NodeId, Position, Room, SlotNo};
+use super::{Action, Body, Eid, Message, NodeId, Numbers, Position, Room, SlotNo};
 
 /// How long an answer of the owner is waited for.
 const WAIT_MS: u64 = 700;
@@ -107,27 +107,33 @@ impl Listening {
         }
     }
 
-    /// Goes to another owner, and asks again what was not answered.
-    pub(super) fn tick(&mut self, machine: &Machine, stream: u64, context: &mut Context) {
-        let owner = machine.owner(context);
-        if owner.is_none() {
-            return;
-        }
+    /// Asks again what was not answered.
+    pub(super) fn tick(&mut self, machine: &Machine, numbers: &mut Numbers, context: &mut Context) {
+        self.meet(machine, numbers, context);
         let unready = self
             .rooms
             .values()
             .any(|joined| joined.is_asked && !joined.is_ready);
         let is_late = context.now.ms >= self.asked_ms + WAIT_MS;
-        if self.owner != owner || ((!self.is_open || unready || self.awaits_more) && is_late) {
-            self.owner = owner;
-            self.reopen(machine.slot, stream, context);
+        if (!self.is_open || unready || self.awaits_more) && is_late {
+            self.reopen(machine.slot, numbers, context);
         }
     }
 
-    pub(super) fn reopen(&mut self, slot: SlotNo, stream: u64, context: &mut Context) {
+    /// Goes to another owner.
+    pub(super) fn meet(&mut self, machine: &Machine, numbers: &mut Numbers, context: &mut Context) {
+        let owner = machine.owner(context);
+        if owner.is_some() && owner != self.owner {
+            self.owner = owner;
+            self.reopen(machine.slot, numbers, context);
+        }
+    }
+
+    pub(super) fn reopen(&mut self, slot: SlotNo, numbers: &mut Numbers, context: &mut Context) {
         let Some((eid, owner)) = self.owner else {
             return;
         };
+        let stream = numbers.fresh();
         (self.stream, self.is_open, self.asked_ms) = (stream, false, context.now.ms);
         (self.nth, self.changes, self.told) = (0, 0, 0);
         self.awaits_more = false;

@@ -3,6 +3,8 @@
 mod group;
 mod history;
 mod pieces;
+mod speed;
+mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -99,8 +101,8 @@ fn an_append_costs_one_store_and_is_fed() {
     let room = Bytes::from_static(b"trades:u1");
     let slot = slot_of("trades:u1");
     slots.tick(now(100));
-    slots.join(1, slot, &room, now(100));
-    slots.tick(now(200));
+    // It is fed at once.
+    slots.join(1, slot, &room, now(200));
     let (actions, ..) = settle(&mut slots, 200);
     let joined = |action: &Action| matches!(action, Action::Joined { rid: 1, .. });
     assert!(actions.iter().any(joined), "{actions:?}");

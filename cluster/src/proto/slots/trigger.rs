@@ -67,13 +67,7 @@ impl Machine {
         let Role::Open(owned) = &self.role else {
             return true;
         };
-        let others = context
-            .view
-            .alive
-            .iter()
-            .filter(|node| **node != context.id);
-        let alive = 1 + others.filter(|node| context.is_alive(**node)).count() as u64;
-        let can_be_kept = alive > context.size() / 2;
+        let can_be_kept = context.alive > context.size() / 2;
         // A quorum of the larger cluster must know who held the slot, too.
         let has_grown = context.size() > owned.size && context.rules.keep(Rule::OpenWhenGrown);
         has_grown || owned.follower() != order.get(1).copied() || (!owned.kept && can_be_kept)

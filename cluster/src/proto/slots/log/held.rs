@@ -124,7 +124,11 @@ impl Log {
     /// Makes an entry known, and readable if it is whole.
     pub(super) fn index(&mut self, entry: Arc<Entry>) {
         let seq = entry.position.seq;
-        if self.entries.contains_key(&seq) {
+        let is_last = self
+            .entries
+            .last_key_value()
+            .is_none_or(|(last, _)| *last < seq);
+        if !is_last && self.entries.contains_key(&seq) {
             self.unindex(seq);
         }
         let mut span_ms = self.known_ms;
@@ -146,8 +150,12 @@ impl Log {
                 held.bytes += payload(&entry);
                 self.whole += 1;
                 self.bytes += payload(&entry);
-                let at = held.seqs.partition_point(|other| *other < seq);
-                held.seqs.insert(at, seq);
+                if held.seqs.back().is_none_or(|last| *last < seq) {
+                    held.seqs.push_back(seq);
+                } else {
+                    let at = held.seqs.partition_point(|other| *other < seq);
+                    held.seqs.insert(at, seq);
+                }
                 if held.is_full() {
                     self.full.insert(room.clone());
                 }

@@ -67,6 +67,7 @@ impl Machine {
             kept,
             cut: opening.is_cut,
         });
+        context.opened.push(self.slot);
         self.claims.remove(&context.id);
         self.due_since_ms = None;
         if kept {

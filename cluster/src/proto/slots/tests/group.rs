@@ -30,6 +30,8 @@ pub(super) struct Group {
     /// The largest message, and how many there were.
     pub(super) largest: usize,
     pub(super) messages: usize,
+    /// Whether messages are measured.
+    pub(super) measures: bool,
     rid: u64,
 }
 
@@ -42,6 +44,7 @@ impl Group {
             rest: BTreeMap::new(),
             largest: 0,
             messages: 0,
+            measures: true,
             rid: 0,
         };
         for id in 1..=count {
@@ -113,7 +116,9 @@ impl Group {
         match action {
             Action::Send { to, slot, message } => {
                 self.messages += 1;
-                self.largest = self.largest.max(message.encode(slot).len());
+                if self.measures {
+                    self.largest = self.largest.max(message.encode(slot).len());
+                }
                 if let Some(node) = self.nodes.get_mut(&to) {
                     node.message(id, slot, message, now);
                 }
