@@ -48,7 +48,7 @@ use crate::Cluster;
 use crate::net::history::Heard;
 use crate::proto::slots::rows::Table;
 use crate::proto::slots::{Position, SlotNo};
-pub use calls::{Read, Submitted, Taken, Written};
+pub use calls::{Joining, Read, Submitted, Taken, Written};
 pub use config::{HistoryConfig, SlotOf, slot_by_name};
 pub use disk::Failing;
 use disk::{Disk, Health};
@@ -92,7 +92,7 @@ pub enum Refused {
     /// found to have it: then it is gone.
     #[error("the record has another home, or is unknown")]
     Lost,
-    /// What followed a position is not known. Nothing was changed.
+    /// What followed a position is not known; or a node was to forget itself. Nothing was changed.
     #[error("what followed the position is not known")]
     Invalid,
     /// It is longer than what nodes send each other. Nothing was changed.

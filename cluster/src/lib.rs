@@ -45,9 +45,9 @@ use tokio::sync::mpsc;
 
 use gossip::Links;
 pub use history::{
-    Counts, Done, Failing, History, HistoryConfig, Keep, KeepError, Known, Listening, OwnedStatus,
-    Read, Recovered, Refused, Roster, SlotOf, SlotStatus, Submitted, Taken, Told, Way, Weight,
-    Written, slot_by_name,
+    Counts, Done, Failing, History, HistoryConfig, Joining, Keep, KeepError, Known, Listening,
+    OwnedStatus, Read, Recovered, Refused, Roster, SlotOf, SlotStatus, Submitted, Taken, Told, Way,
+    Weight, Written, slot_by_name,
 };
 use identity::{Identity, RENEW_AFTER};
 pub use key::{ClusterKey, KeyError};

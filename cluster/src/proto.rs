@@ -15,7 +15,7 @@
 //! | `counters` | sums over all nodes: a key's owner adds up what the others report |
 //! | `wire` | frames of the control lane as bytes |
 //! | `node` | all of it together |
-//! | `slots` | recoverable rooms across nodes: who owns a slot, what an append promises. **Not used by the edge yet** |
+//! | `slots` | recoverable rooms across nodes: who owns a slot, what an append promises |
 //!
 //! # What the edge owes
 //!

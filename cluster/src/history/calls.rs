@@ -24,6 +24,18 @@ const MAX_EVENT: usize = 8 << 20;
 /// How an emit is answered: once, or not at all if the node stops.
 pub type Submitted = oneshot::Receiver<Result<Done, Refused>>;
 
+/// A room that is to be listened to.
+#[derive(Debug)]
+#[must_use = "dropped, the room is not listened to"]
+pub struct Joining(oneshot::Receiver<Result<Listening, Refused>>);
+
+impl Joining {
+    /// Waits until the room is fed.
+    pub async fn answered(self) -> Result<Listening, Refused> {
+        self.0.await.map_err(|_| Refused::Closed)?
+    }
+}
+
 /// A change of a record that is committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Written {
@@ -97,25 +109,17 @@ impl History {
 
     /// Listens to a room, wherever its owner is.
     pub async fn join(&self, room: Room) -> Result<Listening, Refused> {
-        let slot = self.slot_of(&room);
-        let joined = self.begin_join(slot, room).await?;
-        joined.await.map_err(|_| Refused::Closed)?
+        self.listen(room).answered().await
     }
 
-    pub(super) async fn begin_join(
-        &self,
-        slot: SlotNo,
-        room: Room,
-    ) -> Result<oneshot::Receiver<Result<Listening, Refused>>, Refused> {
-        let permit = self.permit(room.len()).await?;
+    /// The same, but asked for at once: of what is submitted at this node from here on, nothing is
+    /// missed if this node owns the room. As many may be under way as there are sockets that join.
+    pub fn listen(&self, room: Room) -> Joining {
+        let slot = self.slot_of(&room);
         let (answer, answered) = oneshot::channel();
-        self.send(Input::Join {
-            slot,
-            room,
-            answer,
-            _permit: permit,
-        })?;
-        Ok(answered)
+        // If nobody takes it, the answer ends with it.
+        let _ = self.send(Input::Join { slot, room, answer });
+        Joining(answered)
     }
 
     /// Says what a connection's record is now. `taken` is where this home took it over, or wrote it
@@ -203,11 +207,15 @@ impl History {
     }
 
     /// A node will not come back: it is not counted any more and never heard again, by any node that
-    /// hears of it. What only it had is lost.
+    /// hears of it. What only it had is lost. A node cannot forget itself.
     pub async fn forget(&self, node: NodeId) -> Result<(), Refused> {
         let (done, forgotten) = oneshot::channel();
         self.send(Input::Forget { node, done })?;
-        forgotten.await.map_err(|_| Refused::Closed)
+        match forgotten.await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Refused::Invalid),
+            Err(_) => Err(Refused::Closed),
+        }
     }
 
     /// Whether the others have forgotten this node: it is to start anew, without its data.

@@ -125,7 +125,7 @@ impl Driver {
             tokio::select! {
                 count = self.inputs.recv_many(&mut turn, TURN) => {
                     if count == 0 {
-                        return;
+                        return self.peers.leave();
                     }
                     turn.drain(..).for_each(|input| self.handle(input));
                 }
@@ -276,9 +276,7 @@ impl Driver {
                 answer,
                 permit,
             } => self.ask(slot, *request, answer, permit),
-            Input::Join {
-                slot, room, answer, ..
-            } => {
+            Input::Join { slot, room, answer } => {
                 let rid = self.fresh();
                 let join = (slot, room.clone());
                 if self.rooms.join(rid, join, answer, now.ms) {
@@ -298,8 +296,11 @@ impl Driver {
             }
             Input::Heard(heard) => self.hear(heard, now),
             Input::Forget { node, done } => {
-                self.forget(node);
-                let _ = done.send(());
+                let is_other = !self.peers.is_own(node);
+                if is_other {
+                    self.core.forget(node);
+                }
+                let _ = done.send(is_other);
             }
             Input::HandOver { patience, done } => {
                 self.is_handing_over = true;
@@ -325,7 +326,12 @@ impl Driver {
                 // It is said again: then the disk may have caught up.
                 let appends = match &*message {
                     Message::Ask { request, .. } => appends(request),
-                    Message::Copy { .. } | Message::Follow { .. } => true,
+                    Message::Seal { .. }
+                    | Message::Install { .. }
+                    | Message::Follow { .. }
+                    | Message::Fetched { .. }
+                    | Message::Filled { .. }
+                    | Message::Copy { .. } => true,
                     _ => false,
                 };
                 let fails = || self.disk.is_full() || self.shared.health.failing().is_some();

@@ -24,7 +24,6 @@ pub(super) enum Input {
         slot: SlotNo,
         room: Room,
         answer: Joined,
-        _permit: OwnedSemaphorePermit,
     },
     /// Somebody does not any more. There are as many as were joined.
     Left {
@@ -44,7 +43,7 @@ pub(super) enum Input {
     /// A node will not come back.
     Forget {
         node: NodeId,
-        done: oneshot::Sender<()>,
+        done: oneshot::Sender<bool>,
     },
     /// Let others own this node's slots.
     HandOver {

@@ -63,12 +63,12 @@ impl History {
     async fn go_back(&self, mut recovery: Recovery) -> Result<Option<Way>, Refused> {
         let mut joining = Vec::new();
         for (slot, room) in recovery.rooms() {
-            joining.push((slot, room.clone(), self.begin_join(slot, room).await?));
+            joining.push((slot, room.clone(), self.listen(room)));
         }
         let (mut guards, mut fed) = (Vec::new(), HashMap::<SlotNo, usize>::new());
         let mut step = recovery.end();
         for (slot, room, joined) in joining {
-            let guard = joined.await.map_err(|_| Refused::Closed)??;
+            let guard = joined.answered().await?;
             fed.insert(slot, guards.len());
             guards.push(guard);
             step = recovery.joined(slot, &room);

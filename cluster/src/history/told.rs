@@ -4,7 +4,7 @@
 //! does not fit are cut, and a slow taker pulls them. All else is told at most once per room, slot
 //! or record at a time, so it may wait here.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -58,16 +58,22 @@ pub enum Told {
     },
 }
 
+/// What is told at most once at a time.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Once {
+    Cut(SlotNo, Room),
+    Evicted(Pid, Home),
+    Epoch(SlotNo),
+}
+
 impl Told {
-    /// Whether a later one makes an earlier one needless.
-    fn replaces(&self, earlier: &Self) -> bool {
-        match (self, earlier) {
-            (Self::Cut { slot, room }, Self::Cut { slot: s, room: r }) => (slot, room) == (s, r),
-            (Self::Epoch { slot, .. }, Self::Epoch { slot: other, .. }) => slot == other,
-            (Self::Evicted { pid, home }, Self::Evicted { pid: p, home: h }) => {
-                (pid, home) == (p, h)
-            }
-            _ => false,
+    /// A later one makes an earlier one needless; none for entries.
+    fn once(&self) -> Option<Once> {
+        match self {
+            Self::Cut { slot, room } => Some(Once::Cut(*slot, room.clone())),
+            Self::Evicted { pid, home } => Some(Once::Evicted(pid.clone(), *home)),
+            Self::Epoch { slot, .. } => Some(Once::Epoch(*slot)),
+            Self::Deliver { .. } => None,
         }
     }
 }
@@ -123,8 +129,10 @@ impl Drop for Weight {
 pub(super) struct Teller {
     to: mpsc::Sender<Told>,
     undelivered: Arc<Undelivered>,
-    /// What did not fit. Nothing else is told before it.
-    late: VecDeque<Told>,
+    /// What did not fit, by when it came. Nothing else is told before it.
+    late: BTreeMap<u64, Told>,
+    nth: u64,
+    nth_of: HashMap<Once, u64>,
 }
 
 impl Teller {
@@ -133,7 +141,9 @@ impl Teller {
         let teller = Self {
             to,
             undelivered,
-            late: VecDeque::new(),
+            late: BTreeMap::new(),
+            nth: 0,
+            nth_of: HashMap::new(),
         };
         (teller, told)
     }
@@ -166,14 +176,21 @@ impl Teller {
     /// Tells anything else, now or later.
     pub(super) fn tell(&mut self, told: Told) {
         self.catch_up();
-        if self.late.is_empty() {
-            if let Err(mpsc::error::TrySendError::Full(told)) = self.to.try_send(told) {
-                self.late.push_back(told);
-            }
-        } else {
-            self.late.retain(|earlier| !told.replaces(earlier));
-            self.late.push_back(told);
+        if !self.late.is_empty() {
+            self.tell_later(told);
+        } else if let Err(mpsc::error::TrySendError::Full(told)) = self.to.try_send(told) {
+            self.tell_later(told);
         }
+    }
+
+    fn tell_later(&mut self, told: Told) {
+        self.nth += 1;
+        if let Some(once) = told.once()
+            && let Some(earlier) = self.nth_of.insert(once, self.nth)
+        {
+            self.late.remove(&earlier);
+        }
+        self.late.insert(self.nth, told);
     }
 
     /// Tells what can be told of what did not fit.
@@ -182,7 +199,10 @@ impl Teller {
             let Ok(place) = self.to.try_reserve() else {
                 return;
             };
-            if let Some(told) = self.late.pop_front() {
+            if let Some((_, told)) = self.late.pop_first() {
+                if let Some(once) = told.once() {
+                    self.nth_of.remove(&once);
+                }
                 place.send(told);
             }
         }

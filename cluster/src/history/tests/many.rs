@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::kit::{Host, Three, bytes, text};
 use crate::ClusterKey;
-use crate::history::Way;
+use crate::history::{Refused, Way};
 use crate::proto::slots::{Cursor, Home, Presented, Record, slot_of};
 
 #[tokio::test]
@@ -147,6 +147,8 @@ async fn a_forgotten_node_is_not_counted_also_by_those_that_join_later() {
     let mut gone = three.hosts.remove(2);
     drop(three.nodes.remove(2));
     three.settle(2).await;
+    let own = three.nodes[0].history.forget(three.hosts[0].id);
+    assert_eq!(own.await, Err(Refused::Invalid));
     three.nodes[0].history.forget(gone.id).await.unwrap();
     let seeds = [three.hosts[0].address()];
     let mut late = Host::new(4, 1);
