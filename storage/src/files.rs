@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use crate::embedded::codec::damaged;
 use crate::error::StoreError;
 
-/// Starts the slot table, so that a file of something else is not taken for one.
+/// Start the slot table and the roster, so that a file of something else is not taken for one.
 const SLOTS_MAGIC: &[u8; 8] = b"tdslots1";
+const ROSTER_MAGIC: &[u8; 8] = b"tdroste1";
 
 /// Where things are inside a store's folder.
 #[derive(Debug, Clone)]
@@ -36,6 +37,10 @@ impl Files {
 
     pub(crate) fn slots(&self) -> PathBuf {
         self.root.join("slots")
+    }
+
+    pub(crate) fn roster(&self) -> PathBuf {
+        self.root.join("roster")
     }
 
     pub(crate) fn state(&self) -> PathBuf {
@@ -97,13 +102,24 @@ pub(crate) fn boot_id() -> String {
 
 /// Writes the slot table. With it the log's owner has taken account of what the open report said.
 pub(crate) fn write_slots(files: &Files, table: &[u8]) -> Result<(), StoreError> {
-    let mut bytes = Vec::with_capacity(SLOTS_MAGIC.len() + 8 + table.len());
-    bytes.extend_from_slice(SLOTS_MAGIC);
-    bytes.extend_from_slice(&checksum(table).to_be_bytes());
-    bytes.extend_from_slice(table);
-    replace(&files.slots(), &bytes)
+    write_sealed(&files.slots(), SLOTS_MAGIC, table)
         .and_then(|()| remove(&files.unproved()))
-        .map_err(|error| slots_failed("write", &error))
+        .map_err(|error| failed("write the slot table", &error))
+}
+
+/// Writes the roster.
+pub(crate) fn write_roster(files: &Files, roster: &[u8]) -> Result<(), StoreError> {
+    write_sealed(&files.roster(), ROSTER_MAGIC, roster)
+        .map_err(|error| failed("write the roster", &error))
+}
+
+/// Writes a file through to the disk, with what shows later that it is whole.
+fn write_sealed(path: &Path, magic: &[u8; 8], content: &[u8]) -> io::Result<()> {
+    let mut bytes = Vec::with_capacity(magic.len() + 8 + content.len());
+    bytes.extend_from_slice(magic);
+    bytes.extend_from_slice(&checksum(content).to_be_bytes());
+    bytes.extend_from_slice(content);
+    replace(path, &bytes)
 }
 
 /// Removes a file for good, if it is there.
@@ -116,32 +132,45 @@ fn remove(path: &Path) -> io::Result<()> {
 }
 
 pub(crate) fn read_slots(files: &Files) -> Result<Option<Vec<u8>>, StoreError> {
-    let bytes = match fs::read(files.slots()) {
+    read_sealed(&files.slots(), SLOTS_MAGIC, "slot table")
+}
+
+pub(crate) fn read_roster(files: &Files) -> Result<Option<Vec<u8>>, StoreError> {
+    read_sealed(&files.roster(), ROSTER_MAGIC, "roster")
+}
+
+fn read_sealed(
+    path: &Path,
+    magic: &[u8; 8],
+    what: &'static str,
+) -> Result<Option<Vec<u8>>, StoreError> {
+    let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(slots_failed("read", &error)),
+        Err(error) => return Err(failed(&format!("read the {what}"), &error)),
     };
-    parse_slots(&bytes).map(|table| Some(table.to_vec()))
+    parse_sealed(&bytes, magic, what).map(|content| Some(content.to_vec()))
 }
 
-fn parse_slots(bytes: &[u8]) -> Result<&[u8], StoreError> {
-    let rest = bytes.strip_prefix(SLOTS_MAGIC);
-    let Some((sum, table)) = rest.and_then(<[u8]>::split_first_chunk::<8>) else {
-        return Err(damaged(
-            "slots",
-            "it does not begin like a slot table".to_owned(),
-        ));
+fn parse_sealed<'a>(
+    bytes: &'a [u8],
+    magic: &[u8; 8],
+    what: &'static str,
+) -> Result<&'a [u8], StoreError> {
+    let rest = bytes.strip_prefix(magic);
+    let Some((sum, content)) = rest.and_then(<[u8]>::split_first_chunk::<8>) else {
+        return Err(damaged(what, format!("it does not begin like a {what}")));
     };
-    if u64::from_be_bytes(*sum) != checksum(table) {
-        return Err(damaged("slots", "its checksum does not match".to_owned()));
+    if u64::from_be_bytes(*sum) != checksum(content) {
+        return Err(damaged(what, "its checksum does not match".to_owned()));
     }
-    Ok(table)
+    Ok(content)
 }
 
-/// The old table stays whole when this fails, but whether the new one took its place is unknown.
-fn slots_failed(what: &str, error: &io::Error) -> StoreError {
+/// The old file stays whole when this fails, but whether the new one took its place is unknown.
+fn failed(what: &str, error: &io::Error) -> StoreError {
     StoreError::Failed {
-        reason: format!("cannot {what} the slot table: {error}"),
+        reason: format!("cannot {what}: {error}"),
     }
 }
 
@@ -192,8 +221,9 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..48)) {
-            let _ = parse_slots(&bytes);
-            let _ = parse_slots(&[&SLOTS_MAGIC[..], &bytes].concat());
+            let _ = parse_sealed(&bytes, SLOTS_MAGIC, "slot table");
+            let bytes = [&SLOTS_MAGIC[..], &bytes].concat();
+            let _ = parse_sealed(&bytes, SLOTS_MAGIC, "slot table");
             let _ = State::parse(&String::from_utf8_lossy(&bytes));
         }
     }
@@ -219,7 +249,10 @@ mod tests {
         fs::write(files.slots(), bytes).unwrap();
         assert!(matches!(
             read_slots(&files),
-            Err(StoreError::Damaged { tree: "slots", .. })
+            Err(StoreError::Damaged {
+                tree: "slot table",
+                ..
+            })
         ));
         fs::write(files.slots(), b"").unwrap();
         assert!(matches!(

@@ -19,6 +19,7 @@
 //! |---|---|
 //! | `sled/` | the trees |
 //! | `slots` | the slot table, written whole and fsynced |
+//! | `roster` | the nodes that the cluster counts, written whole and fsynced |
 //! | `state` | boot id of the last start, and whether it was stopped cleanly |
 //! | `lock` | held while a process has the store open; names its process id |
 //! | `unproved` | present while rows may be missing of which no slot table takes account |

@@ -281,7 +281,7 @@ impl Store {
     }
 }
 
-/// The log of recoverable rooms, and the slot table.
+/// The log of recoverable rooms, the slot table and the roster.
 impl Store {
     /// Applies a batch, all of it or nothing. Durable if the batch says so.
     pub async fn commit_log(&self, batch: LogBatch) -> Result<(), StoreError> {
@@ -318,6 +318,20 @@ impl Store {
         check_value("slot table", &table)?;
         let effect = Effect::Put { durable: false };
         self.call(effect, move |on| files::write_slots(on.files, &table))
+            .await
+    }
+
+    /// The roster of the cluster's nodes as last put. Its bytes are checked.
+    pub async fn roster(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        self.call(Effect::Read, |on| files::read_roster(on.files))
+            .await
+    }
+
+    /// Replaces the roster. Once answered it survives a power cut.
+    pub async fn put_roster(&self, roster: Vec<u8>) -> Result<(), StoreError> {
+        check_value("roster", &roster)?;
+        let effect = Effect::Put { durable: false };
+        self.call(effect, move |on| files::write_roster(on.files, &roster))
             .await
     }
 }
