@@ -224,6 +224,8 @@ pub struct Cluster {
     pub advertise: Option<SocketAddr>,
     /// Nodes to begin with, as host and port.
     pub seeds: Vec<String>,
+    /// How many nodes there are to be.
+    pub size: usize,
     /// Bytes of emits that may wait for one peer.
     pub queue: usize,
 }

@@ -1,9 +1,10 @@
 //! A node from its configuration: build, spawn, serve, drain. Wiring only.
 //!
-//! [`build`] makes a [`Gateway`]: the store is open, the log has its epoch, the shards' threads
-//! run. [`Gateway::accept`] takes clients, [`Gateway::drain`] moves them away and ends the node.
+//! [`build`] makes a [`Gateway`]: the store is open, recoverable rooms have their history, the
+//! shards' threads run. [`Gateway::accept`] takes clients, [`Gateway::drain`] moves them away and ends the node.
 
 mod acceptor;
+mod history;
 mod tasks;
 
 use std::{
@@ -32,12 +33,7 @@ use crate::{
     http::{origin::OriginPolicy, public::Routes},
     hub::Hub,
     node::{Ids, Node, Phase, Settings, now_ms},
-    recovery::{
-        committer::Committer,
-        desk::{Desk, Feed},
-        journal,
-        log::{Limits as LogLimits, Opening},
-    },
+    recovery::{desk::Desk, feed},
     relay::Relay,
     shard::{
         command::{Command, JOB_CAPACITY, Load, MAILBOX_CAPACITY, ShardHandle},
@@ -144,6 +140,8 @@ pub struct Gateway {
     store: Store,
     shards: Vec<JoinHandle<()>>,
     tasks: TaskTracker,
+    /// Feeds the shards; ends with the history.
+    feed: tokio::task::JoinHandle<()>,
     stop: CancellationToken,
     drain: crate::config::Drain,
 }
@@ -185,20 +183,18 @@ where
     };
     let application = application(ground).await.map_err(StartError::Application)?;
 
-    let opening = Opening {
-        random: random(),
-        suspect: journal::is_suspect(&report),
+    let generation = next_generation(&store).await?;
+    // Peers are answered once there is a node, in a moment.
+    let cluster = match cluster(config, generation)? {
+        Some(cluster) => Some(Cluster::start(cluster, relay.clone()).await?),
+        None => None,
     };
-    let (log, opened) = journal::open_log(&store, log_limits(config), opening, now_ms()).await?;
-    tracing::info!(epoch = opened.eid.counter, cut = opened.cut, "history open");
-
-    let generation = match &config.cluster.key {
-        Some(_) => next_generation(&store).await?,
-        None => 0,
-    };
+    let opened = (&store, &report);
+    let rooms = history::start(config, opened, generation, cluster.clone()).await?;
+    // A node alone knows no other boots than its own.
+    let boot = cluster.as_ref().map_or(0, |_| generation);
     let (handles, mailboxes) = shards(config);
     let hub = Arc::new(Hub::new(handles));
-    let (committer, log) = Committer::new(log, store.clone(), Feed(hub.clone()), now_ms);
     let (jobs, job_queue) = mpsc::channel(JOB_CAPACITY);
     let (emits, emit_queue) = mpsc::channel(EMIT_CAPACITY);
     let node = Arc::new(Node {
@@ -207,13 +203,17 @@ where
         routes: application.routes,
         hub,
         limits: limits.clone(),
-        recovery: Desk::new(store.clone(), log, config.recovery.window),
+        recovery: Desk::new(
+            store.clone(),
+            rooms.history,
+            (rooms.node, generation),
+            config.recovery.window,
+        ),
         tls,
         jobs,
         emits,
-        ids: Ids::new(&config.node.name, generation),
+        ids: Ids::new(&config.node.name, boot),
         relay: relay.clone(),
-        home: random(),
         started: Instant::now(),
         phase: AtomicU8::new(Phase::Starting as u8),
     });
@@ -224,7 +224,6 @@ where
     }
     let tasks = TaskTracker::new();
     let stop = CancellationToken::new();
-    tasks.spawn(committer.run(stop.clone()));
     tasks.spawn(tasks::run_jobs(job_queue, stop.clone()));
     tasks.spawn(tasks::run_emits(node.clone(), emit_queue, stop.clone()));
     tasks.spawn(tasks::keep_up(
@@ -234,8 +233,8 @@ where
         stop.clone(),
     ));
     relay.attach(&node);
-    if let Some(cluster) = cluster(config, generation)? {
-        let cluster = Cluster::start(cluster, relay.clone()).await?;
+    let feed = tokio::spawn(feed::run(node.clone(), rooms.told));
+    if let Some(cluster) = cluster {
         relay.join(cluster.clone());
         tasks.spawn(ending(stop.clone(), relay.clone().run_late()));
         tasks.spawn(tasks::exchange(limits.clone(), cluster, stop.clone()));
@@ -247,6 +246,7 @@ where
         store,
         shards: threads,
         tasks,
+        feed,
         stop,
         drain,
     })
@@ -301,6 +301,7 @@ impl Gateway {
             store,
             shards,
             tasks,
+            feed,
             stop,
             drain,
         } = self;
@@ -319,6 +320,7 @@ impl Gateway {
         if let Err(error) = limits.save(&store, now_ms()).await {
             tracing::warn!(%error, "counters could not be saved");
         }
+        let fed = tokio::time::timeout_at(deadline, close_history(&node, feed)).await;
         // The peers had until now to ask for what they lack.
         if let Some(cluster) = &cluster {
             cluster.stop().await;
@@ -332,7 +334,7 @@ impl Gateway {
         drop(shards);
         Drained {
             clients: moved.is_ok(),
-            work: finished.is_ok(),
+            work: finished.is_ok() && fed.is_ok(),
             store: closed.is_ok(),
         }
     }
@@ -363,6 +365,18 @@ async fn ending(stop: CancellationToken, work: impl Future<Output = ()>) {
         () = stop.cancelled() => {}
     }
 }
+
+/// Others own the slots from here on; what was appended here is stored and fed.
+async fn close_history(node: &Node, feed: tokio::task::JoinHandle<()>) {
+    let history = node.recovery.history();
+    history.hand_over(HAND_OVER).await;
+    history.close().await;
+    // It has ended by itself, or panicked, which was said.
+    let _ = feed.await;
+}
+
+/// How long others may take to own this node's slots; what is not handed over is taken.
+const HAND_OVER: Duration = Duration::from_secs(3);
 
 async fn move_clients(node: &Node, spread: Duration) {
     let mut waiting = Vec::new();
@@ -487,19 +501,6 @@ fn rules(config: &Config) -> Rules {
         logins_per_ip: limits.logins_per_minute_per_ip,
         logins_per_user: limits.logins_per_minute_per_user,
         abuse_windows: limits.abuse_windows,
-    }
-}
-
-fn log_limits(config: &Config) -> LogLimits {
-    // A client that vanished is noticed after a ping and its timeout.
-    let unnoticed = config.engine.ping_interval + config.engine.ping_timeout;
-    LogLimits {
-        keep_ms: (config.recovery.window + unnoticed).as_millis() as u64,
-        known_ms: crate::hub::IDEMPOTENCY.as_millis() as u64,
-        entries_per_room: config.recovery.entries_per_room,
-        memory: config.recovery.memory,
-        marks: LogLimits::MARKS,
-        ids: LogLimits::IDS,
     }
 }
 

@@ -15,7 +15,7 @@ use std::{
 use crate::{
     event::{Body, Delivery, Emit, EmitRequest, Event, RoomClass, room_names},
     node::Node,
-    recovery::slot::Offset,
+    recovery::slot::{Offset, SlotNo},
     shard::{
         command::{Command, Load, ShardHandle},
         rooms::NamespaceId,
@@ -31,8 +31,19 @@ use registry::Registry;
 pub struct Accepted {
     /// The caller's idempotency key, or the one made for it.
     pub id: String,
-    /// Where the history has it, if it went to exactly one recoverable room.
+    /// What the history says of it, if it went to recoverable rooms.
+    pub history: Option<Kept>,
+}
+
+/// What the history says of an emit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Where it is, if it went to exactly one recoverable room and no other.
     pub offset: Option<Offset>,
+    /// How many nodes hold it; of several rooms the fewest.
+    pub copies: u8,
+    /// Whether it is on the branch that goes on. If not, clients will be told.
+    pub kept: bool,
 }
 
 /// Why an emit was refused. Nothing was sent, except where it says so.
@@ -111,6 +122,20 @@ impl Hub {
         self.begin(node, request).await?.kept().await
     }
 
+    /// What follows in a recoverable room cannot be proved to be all: its members come again.
+    pub(crate) async fn cut(&self, namespace: &str, room: &str) {
+        let Some(number) = self.namespaces.find(namespace) else {
+            return;
+        };
+        let room: Arc<str> = room.into();
+        self.ask_all(move |state| state.cut(number, &room)).await;
+    }
+
+    /// Another owner has the records of a slot: their homes write them again.
+    pub(crate) async fn write_records(&self, slot: SlotNo) {
+        self.ask_all(move |state| state.write_records(slot)).await;
+    }
+
     /// Has every shard look at what may have become possible.
     pub(crate) fn wake_shards(&self) {
         for shard in &self.shards {
@@ -180,8 +205,8 @@ impl Hub {
 
     /// Rooms that can share one delivery, and those that must be served one by one.
     fn by_class(&self, node: &Node, request: &EmitRequest) -> (Vec<Arc<str>>, Vec<Classed>) {
-        // Across nodes a history with one order is not built yet.
-        let unkept = request.volatile || node.relay.cluster().is_some();
+        // What is for one node alone, or has come from another, is not for the history.
+        let unkept = request.volatile || request.local;
         let mut live = Vec::new();
         let mut single = Vec::new();
         for room in room_names(&request.rooms) {

@@ -81,8 +81,6 @@ pub struct Node {
     /// Emits of handlers, in order; bounded, refused when full.
     pub(crate) emits: mpsc::Sender<EmitRequest>,
     pub(crate) ids: Ids,
-    /// This boot of this node, for recovery records.
-    pub(crate) home: u64,
     pub(crate) started: Instant,
     pub(crate) phase: AtomicU8,
 }

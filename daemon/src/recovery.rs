@@ -1,31 +1,31 @@
-//! Recoverable rooms on one node: what a client missed can be replayed, or it is told that it cannot.
+//! Recoverable rooms: what a client missed can be replayed, or it is told that it cannot.
 //!
-//! A recoverable emit is appended to the log of its room's slot, flushed, and only then delivered,
-//! with a cursor as the event's last argument. A client that returns with its cursor gets what
-//! followed it, exactly once and in order, or is told `recovered: false`.
+//! A recoverable emit is appended to the log of its room's slot, by the slot's owner, wherever that
+//! is, and only then delivered, with a cursor as the event's last argument. A client that returns
+//! with its cursor, to any node, gets what followed it, once and in order, or is told
+//! `recovered: false`. The rules, and what runs them, are the cluster's ([`tidings_cluster`]); a
+//! node alone is a cluster of one.
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`slot`] | room → tag → slot; epochs and positions |
+//! | [`slot`] | where an entry stands |
+//! | [`room`] | a room's name in the log |
+//! | [`event`] | an event in the log: what is delivered, and to whom not |
 //! | [`cursor`] | the text a client keeps as its offset |
-//! | [`log`] | PURE: the entries of all slots, their epochs, what of them has been trimmed |
-//! | [`record`] | PURE: what must be known of a connection to restore it |
-//! | [`replay`] | PURE: from a record and an offset to the missed entries, or to a reason |
-//! | [`journal`] | the store, as the log sees it; opening the log at a start |
-//! | [`committer`] | the one task that owns the log: group commit, order, answers |
-//!
-//! Nothing but [`journal`] and [`committer`] acts. Epochs are opened by [`log::Log::open`] alone, so a cluster's
-//! way of agreeing on an epoch can later take the place of one node's without a change elsewhere.
+//! | [`record`] | what of a socket is restored, in the record that the cluster keeps |
+//! | [`session`] | what a shard keeps for a socket that may be recovered |
+//! | [`keep`] | the store as the cluster sees it; what is read from it at a start |
+//! | [`desk`] | where shards and emitters ask for recovery |
+//! | [`feed`] | what the cluster tells, on its way to the shards |
+//! | [`lost`] | who may be coming back, so that limits of addresses do not hit them |
 
-pub mod committer;
 pub mod cursor;
 pub(crate) mod desk;
-pub mod journal;
-pub mod log;
+pub(crate) mod event;
+pub(crate) mod feed;
+pub mod keep;
+pub(crate) mod lost;
 pub mod record;
-pub mod replay;
+pub(crate) mod room;
 pub(crate) mod session;
 pub mod slot;
-
-#[cfg(test)]
-mod sim;

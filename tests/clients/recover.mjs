@@ -23,6 +23,8 @@ socket.on("connect", async () => {
     // An answer that a drop cuts off is no fault: what counts is that the trades come.
     const answer = await socket.emitWithAck("subscribe:trades").catch(() => ({ ok: true }));
     if (!answer.ok) lost(`not subscribed: ${JSON.stringify(answer)}`);
+    // Tells the test, which sees rooms, that trades may begin.
+    socket.emit("subscribe:watchlist", { symbols: ["READY"] });
   }
 });
 socket.on("connect_error", (error) => {

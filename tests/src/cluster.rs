@@ -45,7 +45,7 @@ impl Cluster {
     /// Nodes of these names, on loopback.
     pub fn of<const N: usize>(names: [&'static str; N]) -> Cluster {
         let key = new_key();
-        let node = |name| (name, member(name, &key));
+        let node = |name| (name, member(name, &key).config("cluster.size", N));
         Cluster {
             nodes: names.map(node).into(),
             key,

@@ -43,7 +43,7 @@ pub use node::{Node, RunningNode, SessionCreds};
 pub use raw_http::RawHttp;
 pub use relay::Relay;
 pub use script::Script;
-pub use sio::{SioClient, SioEvent};
+pub use sio::{Recovery, SioClient, SioEvent};
 pub use tls::Certificate;
 pub use traffic::Traffic;
 

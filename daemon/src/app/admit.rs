@@ -30,10 +30,10 @@ pub(crate) async fn admit(
     let opened = match asked {
         Recovery::No => Opened::Plain,
         Recovery::Asked { pid, offset } => {
-            let recovery = &node.recovery;
-            recovery
-                .open(node, &namespace, &admission, pid, offset)
-                .await
+            let presented = (pid, offset);
+            node.recovery
+                .open(node, &namespace, &admission, presented)
+                .await?
         }
     };
     Ok((admission, opened))
@@ -69,9 +69,7 @@ impl Recovery {
             .handler
             .namespace(&request.namespace)
             .is_some_and(|rules| rules.recoverable);
-        // Across nodes a history with one order is not built yet; without, there is no promise.
-        let alone = node.relay.cluster().is_none();
-        if !recoverable || !alone || !request.handshake.recovery {
+        if !recoverable || !request.handshake.recovery {
             return Recovery::No;
         }
         let returning: Returning = request

@@ -149,15 +149,22 @@ pub(super) fn key(command: Key) -> Result<String, CliError> {
 /// Where the admin socket tells of the cluster.
 pub const CLUSTER: &str = "/admin/cluster";
 
-/// Asks the running daemon about its cluster; `text` puts the answer into words for people.
-pub(super) fn cluster(
+/// Where it tells of recoverable rooms.
+pub const SLOTS: &str = "/admin/cluster/slots";
+
+/// Where it is told that a node will not come back; the node's id follows.
+pub const FORGET: &str = "/admin/cluster/forget/";
+
+/// Asks the running daemon at a path; `text` puts the answer into words for people.
+pub(super) fn running(
     target: &Target,
+    (method, path): (&'static str, &str),
     text: impl FnOnce(&Value) -> String,
 ) -> Result<String, CliError> {
     let config = configured(target)?;
     let said = on_runtime(async {
         let mut client = Client::connect(&config.node.admin_socket()).await?;
-        Ok::<_, AdminError>(client.look(CLUSTER).await?)
+        Ok::<_, AdminError>(client.ask(method, path).await?)
     })?;
     Ok(shown(target, &said, text))
 }

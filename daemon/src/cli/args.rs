@@ -24,6 +24,7 @@ Then, with the key:
 Let several nodes behave as one:
   tidings cluster key cluster.key           the key that all of them share
   tidings cluster status                    the nodes, as the one here sees them
+  tidings cluster slots                     who holds the recoverable rooms
 
 Settings come from the file, and from the environment, which comes first:
 TIDINGS_LISTEN__PUBLIC=127.0.0.1:9000 is `public` in [listen].
@@ -72,6 +73,19 @@ pub(super) enum Cluster {
     },
     /// Show the nodes, their links and whether they are in step, as the node here sees them
     Status {
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Show who holds the recoverable rooms, and which nodes are counted
+    Slots {
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Count a node no more that will not come back; it is never heard again
+    Forget {
+        /// Its id, of 16 digits, as `slots` shows it
+        #[arg(value_name = "ID")]
+        id: String,
         #[command(flatten)]
         target: Target,
     },

@@ -44,7 +44,15 @@ pub(super) fn run(command: Cluster) -> Result<String, CliError> {
                 file.display()
             ))
         }
-        Cluster::Status { target } => admin::cluster(&target, words),
+        Cluster::Status { target } => admin::running(&target, ("GET", admin::CLUSTER), words),
+        Cluster::Slots { target } => admin::running(&target, ("GET", admin::SLOTS), slots),
+        Cluster::Forget { id, target } => {
+            let path = admin::FORGET.to_owned() + &id;
+            admin::running(&target, ("POST", &path), |said| {
+                let id = said["forgotten"].as_str().unwrap_or_default();
+                format!("{id} is not counted any more\n")
+            })
+        }
     }
 }
 
@@ -59,6 +67,44 @@ fn advice(error: &io::Error) -> &'static str {
         io::ErrorKind::AlreadyExists => "; a key that nodes may be using is never overwritten",
         _ => "",
     }
+}
+
+/// Who holds the slots, in words: a line for each node that is counted.
+fn slots(said: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let owned_by = |id: &Value| {
+        let slots = said["slots"].as_array().into_iter().flatten();
+        slots.filter(|slot| slot["owner"] == *id).count()
+    };
+    let nodes = said["counted"].as_array().into_iter().flatten();
+    let rows: Vec<_> = nodes
+        .map(|node| {
+            let state = match (node["ready"] == true, node["alive"] == true) {
+                (true, _) => "ready",
+                (false, true) => "alive",
+                (false, false) => "away",
+            };
+            let slots = owned_by(&node["id"]).to_string();
+            [
+                text(&node["id"]),
+                text(&node["name"]),
+                state.to_owned(),
+                slots,
+            ]
+        })
+        .collect();
+    let mut words = table(["ID", "NODE", "STATE", "SLOTS"], &rows);
+    let nobodys = owned_by(&Value::Null);
+    if nobodys > 0 {
+        words += &format!("{nobodys} slots have no owner\n");
+    }
+    let under = said["figures"]["underCopiedSlots"]
+        .as_f64()
+        .unwrap_or_default();
+    if under > 0.0 {
+        words += &format!("{under} slots of this node have fewer copies than there should be\n");
+    }
+    words
 }
 
 /// The answer in words.

@@ -69,6 +69,7 @@ impl Default for Cluster {
             listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 7946)),
             advertise: None,
             seeds: Vec::new(),
+            size: 1,
             queue: 16 * MIB,
         }
     }

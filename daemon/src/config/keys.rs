@@ -361,6 +361,13 @@ pub(super) const SECTIONS: [Section; 11] = [
                 "Some nodes to begin with; they tell of the others. Its own address does no harm."
             ),
             key!(
+                kind::POSITIVE,
+                cluster.size,
+                "How many nodes there are to be. A recoverable event counts as kept if more than \
+                 half of them know who holds it; nodes that are away count. Nodes beyond it are \
+                 counted once they have been ready."
+            ),
+            key!(
                 kind::SIZE,
                 cluster.queue,
                 "What may wait for one node that cannot keep up. Beyond it the oldest events for \

@@ -73,7 +73,7 @@ pub(super) async fn run_emits(
     }
 }
 
-/// Writes counters behind, prolongs recovery records, removes what has expired.
+/// Writes counters behind, removes what has expired.
 pub(super) async fn keep_up(
     node: Arc<Node>,
     limits: Limits,
@@ -81,7 +81,6 @@ pub(super) async fn keep_up(
     stop: CancellationToken,
 ) {
     let mut counters = tokio::time::interval(COUNTERS_EVERY);
-    let mut records = tokio::time::interval(node.recovery.refresh_every());
     let mut sweep = tokio::time::interval(SWEEP_EVERY);
     let mut load = tokio::time::interval(LOAD_EVERY);
     loop {
@@ -98,8 +97,8 @@ pub(super) async fn keep_up(
                     cluster.set_load(node.connections());
                 }
             }
-            _ = records.tick() => node.recovery.refresh().await,
             _ = sweep.tick() => {
+                node.recovery.lost().sweep();
                 if let Err(error) = store.sweep(now_ms(), SWEPT_AT_ONCE).await {
                     tracing::warn!(%error, "expired rows could not be removed");
                 }

@@ -3,9 +3,9 @@
 
 use hyper::StatusCode;
 
-use super::private::{Answer, Api, cluster, sessions};
+use super::private::{Answer, Api, cluster, sessions, slots};
 use crate::{
-    cli::admin::{CLUSTER, Reply, respond},
+    cli::admin::{CLUSTER, FORGET, Reply, SLOTS, respond},
     node::now_ms,
 };
 
@@ -14,6 +14,16 @@ pub(super) async fn answer(api: &Api, method: &str, path: &str, body: &[u8]) -> 
     if (method, path) == ("GET", CLUSTER) {
         let view = cluster::view(&api.node).await;
         return Answer::new(StatusCode::OK, view.to_string());
+    }
+    if (method, path) == ("GET", SLOTS) {
+        let view = slots::view(&api.node).await;
+        return Answer::new(StatusCode::OK, view.to_string());
+    }
+    if method == "POST"
+        && let Some(id) = path.strip_prefix(FORGET)
+    {
+        let done = slots::forget(api, id).await;
+        return done.unwrap_or_else(|refusal| refusal.answer());
     }
     let Reply {
         status,

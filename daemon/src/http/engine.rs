@@ -407,7 +407,7 @@ fn admit(shard: &Rc<Shard>, from: &From) -> Result<Terms, Rejection> {
     match node.limits.handshake(from.ip, now_ms()) {
         Ok(()) => Ok(Terms::Counted),
         // One that lost its connection here may be coming back.
-        Err(_) if node.recovery.redeem(from.ip) => Ok(Terms::RecoveryOnly),
+        Err(_) if node.recovery.lost().redeem(from.ip) => Ok(Terms::RecoveryOnly),
         Err(wait) => Err(Rejection::RateLimited(wait.0)),
     }
 }

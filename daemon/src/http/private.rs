@@ -11,7 +11,7 @@
 //! | `repeats` | idempotency keys |
 //! | `typed` | emits of the trading profile |
 //! | `sessions`, `look`, `act` | sessions; rooms, sockets and users; acts on them |
-//! | `status`, `cluster` | detailed health, metrics; the nodes |
+//! | `status`, `cluster`, `slots` | detailed health, metrics; the nodes; recoverable rooms |
 //! | `answer`, `refusal` | what goes back |
 
 mod act;
@@ -29,6 +29,7 @@ mod refusal;
 mod repeats;
 mod routes;
 pub(crate) mod sessions;
+pub(in crate::http) mod slots;
 mod status;
 mod stream;
 mod typed;
@@ -164,7 +165,14 @@ async fn perform(
     body: Bytes,
 ) -> Result<Response, Refusal> {
     let query = query.as_deref();
-    if !matches!(call, Call::Rooms | Call::Room | Call::Sockets | Call::User) {
+    let takes_query = [
+        Call::Rooms,
+        Call::Room,
+        Call::History,
+        Call::Sockets,
+        Call::User,
+    ];
+    if !takes_query.contains(&call) {
         no_query(query)?;
     }
     let param = |index: usize| params.get(index).map(String::as_str).unwrap_or_default();
@@ -178,6 +186,8 @@ async fn perform(
         Call::Detailed => status::detailed(api).await,
         Call::Description => Ok(Answer::new(hyper::StatusCode::OK, DESCRIPTION)),
         Call::Cluster => cluster::show(api).await,
+        Call::Slots => slots::show(api).await,
+        Call::Forget => slots::forget(api, param(0)).await,
         Call::EmitOne => emit::one(api, &body).await,
         Call::EmitBatch => emit::batch(api, &body).await,
         Call::EmitStream => unreachable!("a stream has no whole body"),
@@ -196,6 +206,7 @@ async fn perform(
         Call::DeleteSessions => sessions::delete_all(api, param(0)).await,
         Call::Rooms => look::rooms(api, query).await,
         Call::Room => look::room(api, param(0), query).await,
+        Call::History => slots::history(api, param(0), query).await,
         Call::Join => act::join(api, param(0), &body).await,
         Call::Leave => act::leave(api, param(0), &body).await,
         Call::Sockets => look::sockets(api, query).await,

@@ -9,13 +9,14 @@ use std::{
     time::Duration,
 };
 
+use tidings_cluster::{Refused, Submitted};
 use tokio::{sync::mpsc, time::Instant};
 
-use super::{Accepted, EmitError, Hub, Part, Responses, room_names_or_none};
+use super::{Accepted, EmitError, Hub, Kept, Part, Responses, room_names_or_none};
 use crate::{
     event::{AckCall, AckReport, Body, Delivery, Emit, EmitRequest, RoomClass, room_names},
     node::Node,
-    recovery::committer::{AppendAnswer, AppendError},
+    recovery::slot::Offset,
 };
 
 /// An emit that was taken in.
@@ -23,7 +24,7 @@ use crate::{
 pub struct Begun {
     id: String,
     /// One for each recoverable room.
-    appends: Vec<AppendAnswer>,
+    appends: Vec<Submitted>,
     /// It went to exactly one room, and that is recoverable.
     alone: bool,
 }
@@ -47,6 +48,7 @@ impl Hub {
         let mut except = room_names_or_none(&request.except);
         let alone = live.is_empty() && single.len() == 1;
         let mut appends = Vec::new();
+        let mut kept = Vec::new();
         for (room, class) in single {
             let part = Part {
                 namespace,
@@ -55,7 +57,10 @@ impl Hub {
             };
             match class {
                 RoomClass::Conflated(interval) => self.conflated(&request, part, interval).await,
-                _ => appends.push(node.recovery.submit(&request, part, &id).await?),
+                _ => {
+                    appends.push(node.recovery.submit(&request, &part, &id).await);
+                    kept.push(room.clone());
+                }
             }
             except.push(room);
         }
@@ -75,9 +80,13 @@ impl Hub {
             })
             .await;
         }
-        // The node's own clients came first: no peer shall delay them.
+        // The node's own clients came first: no peer shall delay them. Recoverable rooms are fed by
+        // their owners.
         if !request.local {
-            node.relay.forward(&request, &id);
+            match kept.is_empty() {
+                true => node.relay.forward(&request, &id),
+                false => forward_rest(node, request, &kept, &id),
+            }
         }
         Ok(Begun { id, appends, alone })
     }
@@ -116,23 +125,42 @@ impl Hub {
     }
 }
 
+/// Forwards an emit to those of its rooms that are not kept, and to none of those that are.
+fn forward_rest(node: &Node, mut request: EmitRequest, kept: &[Arc<str>], id: &str) {
+    let is_kept = |room: &String| kept.iter().any(|kept| **kept == **room);
+    request.rooms.retain(|room| !is_kept(room));
+    if request.rooms.is_empty() {
+        return;
+    }
+    let kept = kept.iter().map(|room| room.to_string());
+    request.except.extend(kept);
+    node.relay.forward(&request, id);
+}
+
 impl Begun {
     /// Waits until the histories of recoverable rooms have it.
     pub async fn kept(self) -> Result<Accepted, EmitError> {
         let Self { id, appends, alone } = self;
-        let mut offset = None;
+        let mut history: Option<Kept> = None;
         for append in appends {
-            let kept =
-                append
-                    .await
-                    .unwrap_or(Err(AppendError::Closed))
-                    .map_err(|error| match error {
-                        AppendError::Closed => EmitError::Draining,
-                        AppendError::Store(_) => EmitError::History(error.to_string()),
-                    })?;
-            offset = alone.then_some(kept.offset);
+            let done = append.await.unwrap_or(Err(Refused::Closed));
+            let done = done.map_err(|error| match error {
+                Refused::Closed => EmitError::Draining,
+                Refused::TooLong => EmitError::TooLong("the event is too long to be kept".into()),
+                _ => EmitError::History(error.to_string()),
+            })?;
+            let offset = Offset {
+                slot: done.slot,
+                position: done.position,
+            };
+            let before = history.map_or((u8::MAX, true), |kept| (kept.copies, kept.kept));
+            history = Some(Kept {
+                offset: alone.then_some(offset),
+                copies: done.copies.min(before.0),
+                kept: done.kept && before.1,
+            });
         }
-        Ok(Accepted { id, offset })
+        Ok(Accepted { id, history })
     }
 }
 

@@ -1,8 +1,9 @@
 //! Questions to all shards, and acts of operators on sockets and rooms.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use tidings_cluster::proto::slots::Home;
 use tokio::sync::oneshot;
 
 use super::Hub;
@@ -136,13 +137,16 @@ impl Hub {
         all
     }
 
-    /// Does something with the sockets of a target; returns how many there were.
+    /// Does something with the sockets of a target; returns how many there were. A socket that has
+    /// joined a recoverable room is fed it by then, unless that takes long.
     pub async fn act(&self, target: Target, act: Act) -> usize {
+        const PATIENCE: Duration = Duration::from_secs(1);
         let (target, act) = (Arc::new(target), Arc::new(act));
-        self.ask_all(move |state| state.act_on(&target, &act))
-            .await
-            .into_iter()
-            .sum()
+        let acted = self.ask_all(move |state| state.act_on(&target, &act)).await;
+        let (counts, unkept): (Vec<usize>, Vec<Vec<_>>) = acted.into_iter().unzip();
+        let kept = futures_util::future::join_all(unkept.into_iter().flatten());
+        let _ = tokio::time::timeout(PATIENCE, kept).await;
+        counts.into_iter().sum()
     }
 
     /// Ends the sockets that live under these sessions; returns how many there were.
@@ -161,10 +165,9 @@ impl Hub {
             .await;
     }
 
-    /// Closes the connection that holds a recovery record, because another one takes it over.
-    pub(crate) async fn release(&self, pid: &str) {
-        let pid: Arc<str> = pid.into();
-        self.ask_all(move |state| state.release(&pid)).await;
+    /// Closes the connection that held a recovery record, because another one has taken it over.
+    pub(crate) async fn release(&self, home: Home) {
+        self.ask_all(move |state| state.release(home)).await;
     }
 
     /// Asks every shard; a shard that is gone does not answer.

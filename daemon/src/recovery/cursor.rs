@@ -4,19 +4,23 @@
 //! argument of every recoverable event, so it is short, and safe in JSON and in URLs:
 //!
 //! ```text
-//! cursor = "1" entry *( "~" entry )          ; "1" is the version
-//! entry  = slot seq [ "." counter "." random ]
+//! cursor  = "1" [ entry *( "~" entry ) ] [ "!" place ]    ; "1" is the version
+//! entry   = slot place
+//! place   = seq [ "." counter "." random ]
 //! ```
 //!
 //! `slot` is two digits; the others are as long as they need be. A digit is six bits in the
-//! alphabet of base64url, the highest first. An entry without an epoch has that of the entry before
-//! it, which on one node is the rule. Slots rise; there is one text per cursor.
+//! alphabet of base64url, the highest first. A place without an epoch has that of the place before
+//! it. Slots rise; there is one text per cursor. What follows the `!` is where the socket's record
+//! was written last, in the slot of its user; it is left out where the entry of that slot says as
+//! much, as it does for a user's own rooms: so the text is the same for all of a room's members.
 
-use super::slot::{Eid, Offset, Position, SLOTS};
+use super::slot::{Eid, Offset, Position, SLOTS, SlotNo};
 
 const VERSION: u8 = b'1';
 const BETWEEN_ENTRIES: char = '~';
 const BETWEEN_PARTS: char = '.';
+const BEFORE_WRITTEN: char = '!';
 const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 const BITS_PER_DIGIT: u32 = 6;
 /// Digits of the largest `u64`.
@@ -25,13 +29,15 @@ const SLOT_DIGITS: usize = 2;
 /// One entry at its longest: slot, three numbers, two dots and the separator.
 const MAX_ENTRY: usize = SLOT_DIGITS + 3 * MAX_DIGITS + 3;
 /// Nothing longer is looked at: it cannot be a cursor.
-pub const MAX_TEXT: usize = 1 + SLOTS * MAX_ENTRY;
+pub const MAX_TEXT: usize = 1 + (SLOTS + 1) * MAX_ENTRY;
 
 /// For each slot that a socket has heard of, up to where everything has been sent to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cursor {
     /// Rising by slot, at most one per slot; a socket has few.
-    entries: Vec<(u8, Position)>,
+    entries: Vec<(SlotNo, Position)>,
+    /// Where its record was written last, if no entry says as much.
+    written: Option<Position>,
 }
 
 /// Why a text is not a cursor. Nothing was changed.
@@ -50,33 +56,29 @@ impl Cursor {
     pub const fn new() -> Self {
         Self {
             entries: Vec::new(),
+            written: None,
         }
     }
 
     /// A cursor of one slot.
-    pub fn single(slot: u8, eid: Eid, seq: u64) -> Self {
+    pub fn single(offset: Offset) -> Self {
         Self {
-            entries: vec![(slot, Position { eid, seq })],
+            entries: vec![(offset.slot, offset.position)],
+            written: None,
         }
     }
 
-    /// Everything in the slot up to `seq` has been sent. A position that is not later changes
-    /// nothing, so that a frame sent twice cannot take a cursor back.
-    pub fn advance(&mut self, slot: u8, eid: Eid, seq: u64) {
-        let new = Position { eid, seq };
+    /// Everything in the slot up to the position has been sent. It takes the place of the one
+    /// before, also where its epoch is lower: that of a branch that was dropped may be higher.
+    pub fn set(&mut self, slot: SlotNo, position: Position) {
         match self.entries.binary_search_by_key(&slot, |entry| entry.0) {
-            Ok(at) => self.entries[at].1 = self.entries[at].1.max(new),
-            Err(at) => self.entries.insert(at, (slot, new)),
+            Ok(at) => self.entries[at].1 = position,
+            Err(at) => self.entries.insert(at, (slot, position)),
         }
-    }
-
-    /// Drops a slot in which the socket has no room any more, to keep the text short.
-    pub fn forget(&mut self, slot: u8) {
-        self.entries.retain(|entry| entry.0 != slot);
     }
 
     /// Up to where everything in the slot has been sent, if anything has.
-    pub fn position(&self, slot: u8) -> Option<Position> {
+    pub fn position(&self, slot: SlotNo) -> Option<Position> {
         let at = self
             .entries
             .binary_search_by_key(&slot, |entry| entry.0)
@@ -84,15 +86,31 @@ impl Cursor {
         Some(self.entries[at].1)
     }
 
+    /// Whether it is just this offset.
+    pub fn is(&self, offset: Offset) -> bool {
+        self.entries == [(offset.slot, offset.position)] && self.written.is_none()
+    }
+
+    /// The record was written here, in its slot: said unless the slot's entry says as much.
+    pub fn write(&mut self, slot: SlotNo, written: Option<Position>) {
+        let known = self.position(slot);
+        self.written = written.filter(|written| known.is_none_or(|known| known < *written));
+    }
+
+    /// Where the record, which is in the slot, was written last when this was sent.
+    pub fn written(&self, slot: SlotNo) -> Option<Position> {
+        self.written.or_else(|| self.position(slot))
+    }
+
     /// All positions, rising by slot.
-    pub fn iter(&self) -> impl Iterator<Item = (u8, Position)> + '_ {
+    pub fn iter(&self) -> impl Iterator<Item = (SlotNo, Position)> + '_ {
         self.entries.iter().copied()
     }
 
     /// The text for the client.
     pub fn encode(&self) -> String {
         let mut text = String::with_capacity(16 + 8 * self.entries.len());
-        encode(&self.entries, &mut text);
+        encode(&self.entries, self.written, &mut text);
         text
     }
 
@@ -110,68 +128,99 @@ impl Cursor {
     }
 }
 
+impl FromIterator<(SlotNo, Position)> for Cursor {
+    fn from_iter<T: IntoIterator<Item = (SlotNo, Position)>>(entries: T) -> Self {
+        let mut cursor = Self::new();
+        for (slot, position) in entries {
+            cursor.set(slot, position);
+        }
+        cursor
+    }
+}
+
 impl Offset {
     /// The text of a cursor of this one offset, with a single allocation: made for each emit.
     pub fn encode(&self) -> String {
         let mut text = String::with_capacity(1 + MAX_ENTRY);
-        encode(&[(self.slot, self.position)], &mut text);
+        encode(&[(self.slot, self.position)], None, &mut text);
         text
+    }
+
+    /// Reads a text of one offset.
+    pub fn decode(text: &str) -> Result<Self, CursorError> {
+        let cursor = Cursor::decode(text)?;
+        match (&cursor.entries[..], cursor.written) {
+            (&[(slot, position)], None) => Ok(Self { slot, position }),
+            _ => Err(CursorError::Malformed),
+        }
     }
 }
 
-fn encode(entries: &[(u8, Position)], text: &mut String) {
+fn encode(entries: &[(SlotNo, Position)], written: Option<Position>, text: &mut String) {
     text.push(VERSION.into());
     let mut last = None;
-    for (slot, Position { eid, seq }) in entries {
+    for (slot, position) in entries {
         if last.is_some() {
             text.push(BETWEEN_ENTRIES);
         }
         text.push(digit(u64::from(*slot) >> BITS_PER_DIGIT));
         text.push(digit(u64::from(*slot)));
-        push_number(*seq, text);
-        if last != Some(*eid) {
-            text.push(BETWEEN_PARTS);
-            push_number(eid.counter, text);
-            text.push(BETWEEN_PARTS);
-            push_number(eid.random, text);
-        }
-        last = Some(*eid);
+        push_place(*position, last, text);
+        last = Some(position.eid);
+    }
+    if let Some(written) = written {
+        text.push(BEFORE_WRITTEN);
+        push_place(written, last, text);
+    }
+}
+
+fn push_place(Position { eid, seq }: Position, last: Option<Eid>, text: &mut String) {
+    push_number(seq, text);
+    if last != Some(eid) {
+        text.push(BETWEEN_PARTS);
+        push_number(eid.counter, text);
+        text.push(BETWEEN_PARTS);
+        push_number(eid.random, text);
     }
 }
 
 /// Lenient about what has several spellings; the caller compares with the one that `encode` makes.
 fn parse(text: &str) -> Option<Cursor> {
     let body = text.strip_prefix(char::from(VERSION))?;
+    let (entries, written) = match body.split_once(BEFORE_WRITTEN) {
+        Some((entries, written)) => (entries, Some(written)),
+        None => (body, None),
+    };
     let mut cursor = Cursor::new();
-    if body.is_empty() {
-        return Some(cursor);
-    }
     let mut last = None;
-    for entry in body.split(BETWEEN_ENTRIES) {
-        let mut parts = entry.split(BETWEEN_PARTS);
-        let (slot, seq) = parts.next()?.split_at_checked(SLOT_DIGITS)?;
-        let eid = match parts.next() {
-            Some(counter) => Eid {
-                counter: number(counter)?,
-                random: number(parts.next()?)?,
-            },
-            None => last?,
-        };
-        let slot = u8::try_from(number(slot)?).ok()?;
-        let follows = cursor.entries.last().is_none_or(|entry| entry.0 < slot);
-        if !follows || parts.next().is_some() {
+    let entries = (!entries.is_empty()).then(|| entries.split(BETWEEN_ENTRIES));
+    for entry in entries.into_iter().flatten() {
+        let (slot, place) = entry.split_at_checked(SLOT_DIGITS)?;
+        let slot = SlotNo::try_from(number(slot)?).ok()?;
+        if cursor.entries.last().is_some_and(|entry| entry.0 >= slot) {
             return None;
         }
-        cursor.entries.push((
-            slot,
-            Position {
-                eid,
-                seq: number(seq)?,
-            },
-        ));
-        last = Some(eid);
+        let position = parse_place(place, last)?;
+        cursor.entries.push((slot, position));
+        last = Some(position.eid);
+    }
+    if let Some(written) = written {
+        cursor.written = Some(parse_place(written, last)?);
     }
     Some(cursor)
+}
+
+fn parse_place(text: &str, last: Option<Eid>) -> Option<Position> {
+    let mut parts = text.split(BETWEEN_PARTS);
+    let seq = number(parts.next()?)?;
+    let eid = match parts.next() {
+        Some(counter) => Eid {
+            counter: number(counter)?,
+            random: number(parts.next()?)?,
+        },
+        None => last?,
+    };
+    parts.next().is_none().then_some(Position { eid, seq })
 }
 
 fn digit(value: u64) -> char {
@@ -208,19 +257,23 @@ fn number(text: &str) -> Option<u64> {
 mod tests {
     use super::*;
     use proptest::prelude::{ProptestConfig, Strategy, any, proptest};
-    use proptest::{collection, prop_assert, prop_assert_eq};
+    use proptest::{collection, option, prop_assert, prop_assert_eq};
+
+    fn positions() -> impl Strategy<Value = Position> {
+        (0..3_u64, any::<u64>(), any::<u64>()).prop_map(|(counter, random, seq)| Position {
+            eid: Eid {
+                counter,
+                random: if counter == 0 { 7 } else { random },
+            },
+            seq,
+        })
+    }
 
     fn cursors() -> impl Strategy<Value = Cursor> {
-        let eid = (0..3_u64, any::<u64>()).prop_map(|(counter, random)| Eid {
-            counter,
-            random: if counter == 0 { 7 } else { random },
-        });
-        collection::btree_map(any::<u8>(), (eid, any::<u64>()), 0..SLOTS).prop_map(|entries| {
-            let mut cursor = Cursor::new();
-            for (slot, (eid, seq)) in entries {
-                cursor.advance(slot, eid, seq);
-            }
-            cursor
+        let entries = collection::btree_map(any::<u8>(), positions(), 0..SLOTS);
+        (entries, option::of(positions())).prop_map(|(entries, written)| Cursor {
+            written,
+            ..entries.into_iter().collect()
         })
     }
 
@@ -231,22 +284,22 @@ mod tests {
         fn what_is_encoded_is_decoded(cursor in cursors()) {
             let text = cursor.encode();
             prop_assert!(text.len() <= MAX_TEXT);
-            prop_assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.~".contains(&b)));
+            prop_assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.~!".contains(&b)));
             prop_assert_eq!(Cursor::decode(&text), Ok(cursor));
         }
 
         #[test]
-        fn what_is_decoded_is_encoded_alike(text in "1[A-Za-z0-9_.~-]{0,40}|\\PC{0,40}") {
+        fn what_is_decoded_is_encoded_alike(text in "1[A-Za-z0-9_.~!-]{0,40}|\\PC{0,40}") {
             if let Ok(cursor) = Cursor::decode(&text) {
                 prop_assert_eq!(cursor.encode(), text);
             }
         }
 
         #[test]
-        fn an_offset_has_the_text_of_its_cursor(slot: u8, counter: u64, random: u64, seq: u64) {
-            let eid = Eid { counter, random };
-            let offset = Offset { slot, position: Position { eid, seq } };
-            prop_assert_eq!(offset.encode(), Cursor::single(slot, eid, seq).encode());
+        fn an_offset_has_the_text_of_its_cursor(slot: u8, position in positions()) {
+            let offset = Offset { slot, position };
+            prop_assert_eq!(offset.encode(), Cursor::single(offset).encode());
+            prop_assert_eq!(Offset::decode(&offset.encode()), Ok(offset));
         }
     }
 
@@ -255,39 +308,60 @@ mod tests {
         random: 0xffff_ffff_ffff_ffff,
     };
 
-    #[test]
-    fn the_text_is_stable() {
-        let mut cursor = Cursor::single(255, EID, 64);
-        assert_eq!(cursor.encode(), "1D_BA.B.P__________");
-        cursor.advance(2, EID, 0);
-        assert_eq!(cursor.encode(), "1ACA.B.P__________~D_BA");
-        assert_eq!(Cursor::new().encode(), "1");
+    fn at(counter: u64, seq: u64) -> Position {
+        let eid = Eid { counter, ..EID };
+        Position { eid, seq }
     }
 
     #[test]
-    fn a_cursor_never_goes_back() {
-        let mut cursor = Cursor::single(3, EID, 10);
-        cursor.advance(3, EID, 9);
-        cursor.advance(
-            3,
-            Eid {
-                counter: 0,
-                random: 5,
-            },
-            99,
+    fn the_text_is_stable() {
+        let mut cursor = Cursor::single(Offset {
+            slot: 255,
+            position: at(1, 64),
+        });
+        assert_eq!(cursor.encode(), "1D_BA.B.P__________");
+        cursor.set(2, at(1, 0));
+        assert_eq!(cursor.encode(), "1ACA.B.P__________~D_BA");
+        cursor.write(3, Some(at(1, 5)));
+        assert_eq!(cursor.encode(), "1ACA.B.P__________~D_BA!F");
+        assert_eq!(Cursor::new().encode(), "1");
+        assert_eq!(
+            Cursor::decode("1!F.B.P__________").unwrap().encode(),
+            "1!F.B.P__________"
         );
-        assert_eq!(cursor.position(3), Some(Position { eid: EID, seq: 10 }));
-        cursor.advance(
-            3,
-            Eid {
-                counter: 2,
-                random: 0,
-            },
-            10,
-        );
-        assert_eq!(cursor.position(3).unwrap().eid.counter, 2);
-        cursor.forget(3);
-        assert_eq!(cursor.position(3), None);
+    }
+
+    #[test]
+    fn where_the_record_was_written_is_said_once() {
+        let offset = Offset {
+            slot: 3,
+            position: at(2, 10),
+        };
+        let mut cursor = Cursor::single(offset);
+        assert_eq!(cursor.written(3), Some(at(2, 10)));
+        assert_eq!(cursor.written(4), None);
+        for (slot, written, is_said) in [
+            (3, at(2, 10), false),
+            (3, at(1, 99), false),
+            (3, at(2, 11), true),
+            (4, at(1, 1), true),
+        ] {
+            cursor.write(slot, Some(written));
+            assert_eq!(cursor.is(offset), !is_said, "{slot} {written:?}");
+            assert_eq!(
+                cursor.written(slot),
+                Some(written.max(if slot == 3 { at(2, 10) } else { written }))
+            );
+        }
+    }
+
+    #[test]
+    fn a_position_takes_the_place_of_the_one_before() {
+        let mut cursor = Cursor::new();
+        cursor.set(3, at(2, 10));
+        cursor.set(3, at(1, 4));
+        assert_eq!(cursor.position(3), Some(at(1, 4)));
+        assert_eq!(cursor.position(4), None);
     }
 
     #[test]
@@ -306,6 +380,9 @@ mod tests {
             "1AAAB.B.B",          // a leading zero
             "1AAB.B.B~ABB.B.B",   // an epoch repeated
             "1AAB.B.Q__________", // a number too large
+            "1AAB.B.B!",          // no place behind the mark
+            "1!B",                // no epoch to take over
+            "1AAB.B.B!B!B",       // two of them
             "1AA\u{e9}.B.B",      // not ASCII
             "1A\u{e9}A.B.B",      // not ASCII at the end of the slot
         ];

@@ -1,73 +1,76 @@
-//! Where shards and emitters ask for recovery: the store's records and the log's handle together.
+//! Where shards and emitters ask for recovery: records of sockets, and the log behind them.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
-    net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    collections::{BTreeMap, HashSet},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
-use tidings_storage::{Store, StoreError};
+use bytes::Bytes;
+use futures_util::future::join_all;
+use tidings_cluster::{
+    History, Joining, Listening, Recovered, Refused, Submitted, Way,
+    proto::slots::{Body, Cursor as Positions, Entry, Home, NodeId, Pid, Presented, Record},
+};
+use tidings_storage::Store;
 
 use super::{
-    committer::{AppendAnswer, Dispatch, LogHandle, ReplayError},
-    log::{Append, Entry, RoomKey},
-    record::Record,
-    session::{Missed, Opened, Stored},
-    slot::Offset,
+    cursor::Cursor,
+    event::{Logged, Unreadable},
+    lost::Lost,
+    record::Saved,
+    room,
+    session::{Back, Draft, Missed, Opened, Returning, Start, Stored, record_slot},
+    slot::{Offset, SlotNo},
 };
 use crate::{
-    app::handler::Admission,
-    event::{EmitRequest, Event},
-    hub::{EmitError, Hub, Part},
-    node::{Node, now_ms},
+    app::handler::{Admission, Refusal},
+    event::EmitRequest,
+    hub::Part,
+    node::Node,
     shard::machine::Reason,
 };
-
-/// How often a record's take-over is tried when its old home writes at the same time.
-const TAKE_TRIES: usize = 3;
-
-/// Recoveries of one user within a minute that do not count against the address.
-const FREE_RECOVERIES: u32 = 30;
 
 /// The longest offset of an earlier `pid` that is remembered; ours are shorter.
 const MAX_STALE: usize = 256;
 
-/// Addresses, and losses of each, that are remembered.
-const MAX_EXPECTED: usize = 100_000;
-const MAX_EXPECTED_EACH: usize = 1000;
-
-/// Records refreshed in one call to the store.
-const TOUCHED_AT_ONCE: usize = 1000;
-
 /// Recovery as the rest of the node sees it.
 pub(crate) struct Desk {
     store: Store,
-    log: LogHandle,
+    history: History,
+    /// Who this is in records.
+    home: Home,
+    connections: AtomicU64,
     /// How long a client may be away.
     window: Duration,
-    /// The records of sockets that are here, and the version that each had last: so that a late
-    /// word of an old socket's end does not touch its successor's.
-    live: Mutex<HashMap<String, u64>>,
     /// Records of sockets that ended for good and are about to be deleted.
-    ended: Mutex<HashSet<String>>,
-    /// Recoveries by user in the current minute, and which minute it is.
-    free: Mutex<(u64, HashMap<Arc<str>, u32>)>,
-    /// Until when lost connections of an address may come back beyond its limit.
-    expected: Mutex<HashMap<IpAddr, VecDeque<u64>>>,
+    ended: Mutex<HashSet<Arc<str>>>,
+    lost: Lost,
 }
 
 impl Desk {
-    /// A desk over an open store and log.
-    pub(crate) fn new(store: Store, log: LogHandle, window: Duration) -> Self {
+    /// A desk over an open store and log; `node` and `boot` are how others know this one.
+    pub(crate) fn new(
+        store: Store,
+        history: History,
+        (node, boot): (NodeId, u64),
+        window: Duration,
+    ) -> Self {
         Self {
             store,
-            log,
+            history,
+            home: Home {
+                node,
+                boot,
+                connection: 0,
+            },
+            connections: AtomicU64::new(0),
             window,
-            live: Mutex::default(),
             ended: Mutex::default(),
-            free: Mutex::default(),
-            expected: Mutex::default(),
+            lost: Lost::default(),
         }
     }
 
@@ -76,9 +79,19 @@ impl Desk {
         &self.store
     }
 
-    /// The log's handle.
-    pub(crate) fn log(&self) -> &LogHandle {
-        &self.log
+    /// This node's id in the log.
+    pub(crate) fn node(&self) -> NodeId {
+        self.home.node
+    }
+
+    /// The log.
+    pub(crate) fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// Clients that may come back.
+    pub(crate) fn lost(&self) -> &Lost {
+        &self.lost
     }
 
     /// Whether recovery is offered at all.
@@ -86,307 +99,350 @@ impl Desk {
         !self.window.is_zero()
     }
 
-    /// Puts an event into the history of one room. Those submitted one after the other are ordered
-    /// so; the answer comes when it is kept and fed.
-    pub(crate) async fn submit(
-        &self,
-        request: &EmitRequest,
-        part: Part,
-        id: &str,
-    ) -> Result<AppendAnswer, EmitError> {
-        // One emit to several rooms is one entry in each.
-        let id = match request.rooms.len() {
-            0 | 1 => id.to_owned(),
-            _ => format!("{id} {}", part.room),
-        };
-        let room = RoomKey::new(&request.namespace, &part.room);
-        let except = part.except.iter().map(|room| room.to_string()).collect();
-        let append = Append::new(room, id.into(), except, request.event.to_bytes())
-            .map_err(|error| EmitError::TooLong(error.to_string()))?;
-        self.log
-            .submit(append)
-            .await
-            .map_err(|_| EmitError::Draining)
+    /// How long a client may be away.
+    pub(crate) fn window(&self) -> Duration {
+        self.window
     }
 
-    /// How a socket starts: from the record of the `pid` it presents if that can be proved, else
-    /// with a new one.
+    /// Puts an event into the history of one room. Those submitted one after the other are ordered
+    /// so; the answer comes when it is kept.
+    pub(crate) async fn submit(&self, request: &EmitRequest, part: &Part, id: &str) -> Submitted {
+        // One emit to several rooms is one entry in each.
+        let id = match request.rooms.len() {
+            0 | 1 => Bytes::copy_from_slice(id.as_bytes()),
+            _ => format!("{id} {}", part.room).into(),
+        };
+        let except = part.except.iter().map(|room| &**room);
+        let payload = Logged::encode(except, &request.event);
+        let room = room::key(&request.namespace, &part.room);
+        self.history.submit(room, id, payload).await
+    }
+
+    /// How a socket starts: from the record of the `pid` it presents, else with a new one.
     pub(crate) async fn open(
         &self,
         node: &Node,
         namespace: &str,
         admission: &Admission,
-        pid: Option<String>,
-        offset: Option<String>,
-    ) -> Opened {
-        if let Some(pid) = &pid
-            && !self.ended().contains(pid)
-            && let Some(record) = self
-                .take(node, namespace, admission, pid, offset.as_deref())
-                .await
+        (pid, offset): (Option<String>, Option<String>),
+    ) -> Result<Opened, Refusal> {
+        if let Some(pid) = pid
+            && !self.ended().contains(&*pid)
+            && let Some(returning) = self
+                .take(namespace, admission, pid.into(), offset.clone())
+                .await?
         {
-            return Opened::Returning {
-                record: Box::new(record),
-                offset,
-            };
+            return Ok(Opened::Returning(Box::new(returning)));
         }
-        self.fresh(node, offset)
+        Ok(self.fresh(node, offset))
     }
 
     /// A new record for a client that presents no known one.
     pub(crate) fn fresh(&self, node: &Node, offset: Option<String>) -> Opened {
         let stale = offset.filter(|offset| offset.len() <= MAX_STALE);
-        let pid = node.ids.pid();
-        Opened::Fresh { pid, stale }
+        let (pid, home) = (node.ids.pid(), self.new_home());
+        Opened::Fresh { pid, home, stale }
     }
 
-    /// Takes a record over for a new connection.
+    fn new_home(&self) -> Home {
+        Home {
+            connection: self.connections.fetch_add(1, Relaxed) + 1,
+            ..self.home
+        }
+    }
+
+    /// Takes a record over for a new connection; none if it is not for this client.
     async fn take(
         &self,
-        node: &Node,
         namespace: &str,
         admission: &Admission,
-        pid: &str,
-        offset: Option<&str>,
-    ) -> Option<Record> {
-        for _ in 0..TAKE_TRIES {
-            let mut record = self.record(pid).await?;
-            let user = admission.user.as_deref().unwrap_or_default();
-            if record.namespace != namespace || record.user != user {
-                return None;
-            }
-            let replay = self
-                .log
-                .replay(record.clone(), offset.map(str::to_owned))
-                .await
-                .ok()?;
-            record.start = replay.start;
-            node.hub.release(pid).await;
-            record.version += 1;
-            record.home = node.home;
-            record.session = admission.session.as_deref().unwrap_or_default().to_owned();
-            match self.put(&record).await {
-                Ok(()) => return Some(record),
-                Err(StoreError::Stale { .. }) => {}
-                Err(_) => return None,
-            }
-        }
-        None
-    }
-
-    async fn record(&self, pid: &str) -> Option<Record> {
-        let stored = self.store.record(pid).await.ok()??;
-        if stored.expires_ms <= now_ms() {
-            return None;
-        }
-        let mut record = Record::decode(&stored.value).ok()?;
-        record.version = stored.version;
-        Some(record)
-    }
-
-    /// Writes the record of a socket that has joined its rooms; `unstarted` are the recoverable
-    /// ones that nothing is owed of yet.
-    pub(crate) async fn keep(&self, mut record: Record, unstarted: Vec<String>) -> Stored {
-        let keys = unstarted
-            .iter()
-            .map(|room| RoomKey::new(&record.namespace, room))
-            .collect();
-        let Ok(positions) = self.log.positions(keys).await else {
-            return Stored::Failed(Reason::ShuttingDown);
+        pid: Arc<str>,
+        offset: Option<String>,
+    ) -> Result<Option<Returning>, Refusal> {
+        let user = admission.user.as_deref();
+        let (slot, home) = (record_slot(user, &pid), self.new_home());
+        let written = offset.as_deref().and_then(|text| {
+            let cursor = Cursor::decode(text).ok()?;
+            Some((text.to_owned().into(), cursor.written(slot)?))
+        });
+        let taken = self.history.take(slot, name(&pid), home, written).await;
+        let taken = match taken {
+            Ok(taken) => taken,
+            // It will not be answered soon; without recovery the client gets in.
+            Err(Refused::Unavailable) if self.history.is_failing().is_some() => return Ok(None),
+            Err(Refused::Unavailable) => return Err(Refusal::Passing(Reason::Unavailable)),
+            Err(Refused::Closed) => return Err(Refusal::Passing(Reason::ShuttingDown)),
+            Err(_) => return Ok(None),
         };
-        let starts: Vec<_> = unstarted.into_iter().zip(positions).collect();
-        record.start.extend(starts.iter().cloned());
-        match self.put(&record).await {
-            Ok(()) => Stored::Kept { starts },
-            Err(StoreError::Stale { .. }) => Stored::Failed(Reason::Replaced),
+        let saved = Saved::decode(&taken.record.data).ok();
+        let is_theirs =
+            |saved: &Saved| saved.namespace == namespace && saved.user == user.unwrap_or_default();
+        let Some(saved) = saved.filter(is_theirs) else {
+            // Its own client may still come.
+            let _ = self.history.leave(slot, name(&pid), home).await;
+            return Ok(None);
+        };
+        Ok(Some(Returning {
+            pid,
+            sid: saved.sid,
+            rooms: saved.rooms,
+            record: taken.record,
+            taken: taken.position,
+            offset,
+            admission: admission.clone(),
+        }))
+    }
+
+    /// Lets a room be fed to this node. Asked for at once: what is submitted here from now on is not
+    /// missed, if this node owns the room.
+    pub(crate) fn listen(&self, namespace: &str, name: &str) -> Joining {
+        self.history.listen(room::key(namespace, name))
+    }
+
+    /// Waits until rooms are fed that a socket has joined and that have no start yet, and writes its
+    /// record, if it has one.
+    pub(crate) async fn keep(
+        &self,
+        namespace: &str,
+        draft: Option<Draft>,
+        unstarted: Vec<(String, Joining)>,
+    ) -> Stored {
+        let joined = unstarted.into_iter().map(async |(name, joining)| {
+            let listening = joining.answered().await?;
+            Ok((name, Start::new(listening)))
+        });
+        let joined = join_all(joined).await.into_iter();
+        let starts: Vec<(String, Start)> = match joined.collect() {
+            Ok(starts) => starts,
+            Err(Refused::Closed) => return Stored::Failed(Reason::ShuttingDown),
+            Err(_) => return Stored::Failed(Reason::Unavailable),
+        };
+        let Some(draft) = draft else {
+            let written = None;
+            return Stored::Kept { starts, written };
+        };
+        let (slot, pid) = (draft.slot, name(&draft.pid));
+        let before = (draft.taken, draft.last);
+        let record = record(namespace, draft, &starts);
+        match self.history.put(slot, pid, record, before).await {
+            Ok(written) => Stored::Kept {
+                starts,
+                written: Some(written.position),
+            },
+            Err(Refused::Lost) => Stored::Failed(Reason::Replaced),
+            Err(Refused::Closed) => Stored::Failed(Reason::ShuttingDown),
             Err(error) => {
                 tracing::warn!(%error, "a recovery record could not be kept");
-                Stored::NotKept
+                Stored::NotKept { starts }
             }
         }
     }
 
-    /// Reads what the socket of a record missed.
-    pub(crate) async fn read(&self, record: Box<Record>, offset: Option<String>) -> Stored {
-        let replay = match self.log.replay(*record, offset).await {
-            Ok(replay) => replay,
-            // It was provable when the record was taken; the client's next try will be told.
-            Err(ReplayError::NotRecoverable(_)) => return Stored::Failed(Reason::Unavailable),
-            Err(ReplayError::Closed) => return Stored::Failed(Reason::ShuttingDown),
+    /// Reads what the socket of a record missed. It is a member of all its rooms, and holds what
+    /// arrives.
+    pub(crate) async fn read(&self, node: &Node, returning: Box<Returning>) -> Stored {
+        let Returning { record, offset, .. } = &*returning;
+        let text = offset
+            .as_ref()
+            .map(|text| Bytes::copy_from_slice(text.as_bytes()));
+        let cursor = offset.as_deref().map(Cursor::decode);
+        let positions: Positions = match &cursor {
+            Some(Ok(cursor)) => cursor.iter().collect(),
+            _ => Positions::new(),
         };
-        let missed = replay.entries.iter().map(|entry| {
-            let event = Event::from_bytes(&entry.payload)?;
-            Ok(Missed {
-                offset: entry.offset(),
-                event,
-            })
-        });
-        let read = replay.position.iter().map(|(slot, position)| Offset {
-            slot: *slot,
-            position: *position,
-        });
-        match missed.collect::<Result<Vec<_>, crate::event::DamagedEvent>>() {
-            Ok(entries) => Stored::Recovered {
-                cursor: replay.cursor,
-                entries,
-                read: read.collect(),
+        let presented = match (&text, &cursor) {
+            (Some(text), Some(Ok(_))) => Presented::Offset(text, &positions),
+            (Some(text), Some(Err(_))) => Presented::Unreadable(text),
+            _ => Presented::Nothing,
+        };
+        match self.history.recover(record, presented).await {
+            Way::Recovered(recovered) => match back(&returning, *recovered) {
+                Ok(back) => Stored::Recovered(Box::new(back)),
+                Err(error) => {
+                    tracing::error!(%error, "a client cannot be recovered");
+                    self.refused(node, returning).await
+                }
             },
-            Err(error) => {
-                tracing::error!(%error, "the history holds an event that cannot be read");
-                Stored::Failed(Reason::Unavailable)
-            }
+            Way::Refused => self.refused(node, returning).await,
+            Way::Failed => Stored::Failed(Reason::Unavailable),
         }
+    }
+
+    /// It cannot be proved what a client missed: its record goes, and it starts anew.
+    async fn refused(&self, node: &Node, returning: Box<Returning>) -> Stored {
+        let Returning {
+            pid,
+            record,
+            offset,
+            admission,
+            ..
+        } = *returning;
+        let slot = record_slot(admission.user.as_deref(), &pid);
+        let _ = self.history.delete(slot, name(&pid), record.home).await;
+        let opened = self.fresh(node, offset);
+        Stored::Refused(Box::new((admission, opened)))
     }
 
     /// A socket with a record has ended for good. Said at once: its client may be told of the end,
     /// and come back, before [`Desk::left`] has deleted the record.
-    pub(crate) fn end(&self, pid: &str) {
-        self.ended().insert(pid.to_owned());
+    pub(crate) fn end(&self, pid: &Arc<str>) {
+        self.ended().insert(pid.clone());
     }
 
-    fn ended(&self) -> MutexGuard<'_, HashSet<String>> {
+    fn ended(&self) -> MutexGuard<'_, HashSet<Arc<str>>> {
         self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A socket with a record is gone: the record stays for the window, or goes.
-    pub(crate) async fn left(&self, pid: String, version: u64, keep: bool) {
-        self.change(&pid, version, keep).await;
-        if !keep {
-            self.ended().remove(&pid);
-        }
-    }
-
-    async fn change(&self, pid: &str, version: u64, keep: bool) {
-        {
-            let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
-            match live.get(pid) {
-                Some(last) if *last <= version => live.remove(pid),
-                _ => return,
-            };
-        }
+    pub(crate) async fn left(&self, pid: Arc<str>, (slot, home): (SlotNo, Home), keep: bool) {
         let done = if keep {
-            let until = now_ms() + self.window.as_millis() as u64;
-            self.store
-                .touch_records(vec![(pid.to_owned(), until)])
-                .await
+            self.history.leave(slot, name(&pid), home).await
         } else {
-            self.store.delete_record(pid).await.map(drop)
+            let done = self.history.delete(slot, name(&pid), home).await;
+            self.ended().remove(&pid);
+            done
         };
-        if let Err(error) = done {
-            tracing::warn!(%error, "a recovery record could not be changed");
+        match done {
+            // Another connection has it, or it was never written.
+            Ok(_) | Err(Refused::Lost | Refused::Closed) => {}
+            Err(error) => tracing::warn!(%error, "a recovery record could not be changed"),
         }
-    }
-
-    /// Whether one more recovery of a user does not count against its address: those of an office
-    /// after a restart do not, those of a client that loops do.
-    pub(crate) fn is_free(&self, user: &Arc<str>) -> bool {
-        let minute = now_ms() / 60_000;
-        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        if free.0 != minute {
-            *free = (minute, HashMap::new());
-        }
-        let count = free.1.entry(user.clone()).or_default();
-        *count += 1;
-        *count <= FREE_RECOVERIES
-    }
-
-    /// A client of this address lost a connection that it can recover.
-    pub(crate) fn expect_back(&self, ip: IpAddr) {
-        let until = now_ms() + self.window.as_millis() as u64;
-        let mut expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
-        if expected.len() < MAX_EXPECTED || expected.contains_key(&ip) {
-            let times = expected.entry(ip).or_default();
-            times.push_back(until);
-            if times.len() > MAX_EXPECTED_EACH {
-                times.pop_front();
-            }
-        }
-    }
-
-    /// Whether a client of this address may be coming back; each loss is good for one try.
-    pub(crate) fn redeem(&self, ip: IpAddr) -> bool {
-        let now = now_ms();
-        let mut expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(times) = expected.get_mut(&ip) else {
-            return false;
-        };
-        while times.front().is_some_and(|until| *until <= now) {
-            times.pop_front();
-        }
-        let redeemed = times.pop_back().is_some();
-        if times.is_empty() {
-            expected.remove(&ip);
-        }
-        redeemed
-    }
-
-    fn forget_expected(&self) {
-        let now = now_ms();
-        let mut expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
-        expected.retain(|_, times| times.back().is_some_and(|until| *until > now));
-    }
-
-    /// How often [`Desk::refresh`] must be called.
-    pub(crate) fn refresh_every(&self) -> Duration {
-        (self.window / 2).max(Duration::from_millis(100))
-    }
-
-    /// Prolongs the records of all sockets that are here.
-    pub(crate) async fn refresh(&self) {
-        self.forget_expected();
-        let pids: Vec<String> = {
-            let live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
-            live.keys().cloned().collect()
-        };
-        let until = now_ms() + self.lease().as_millis() as u64;
-        for some in pids.chunks(TOUCHED_AT_ONCE) {
-            let touched = some.iter().map(|pid| (pid.clone(), until)).collect();
-            if let Err(error) = self.store.touch_records(touched).await {
-                tracing::warn!(%error, "recovery records could not be prolonged");
-            }
-        }
-    }
-
-    /// How long a record outlives its last write while its socket is here: if this node dies, the
-    /// client has the window from then on, whenever the last refresh was.
-    fn lease(&self) -> Duration {
-        self.window + 2 * self.refresh_every()
-    }
-
-    async fn put(&self, record: &Record) -> Result<(), StoreError> {
-        let until = now_ms() + self.lease().as_millis() as u64;
-        let pid = record.pid.clone();
-        self.store
-            .put_record(pid.clone(), record.version, record.encode(), until)
-            .await?;
-        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
-        let last = live.entry(pid).or_default();
-        *last = record.version.max(*last);
-        Ok(())
     }
 }
 
-/// Feeds committed entries to the shards.
-pub(crate) struct Feed(pub(crate) Arc<Hub>);
+fn name(pid: &str) -> Pid {
+    Bytes::copy_from_slice(pid.as_bytes())
+}
 
-impl Dispatch for Feed {
-    async fn dispatch(&self, entry: Arc<Entry>) {
-        let name = entry.room.namespace();
-        let (Some(namespace), Ok(event)) = (
-            self.0.namespaces.intern(name),
-            Event::from_bytes(&entry.payload),
-        ) else {
-            return;
+/// The record that a draft makes with these starts besides its own.
+fn record(namespace: &str, draft: Draft, starts: &[(String, Start)]) -> Record {
+    let new = starts.iter().map(|(name, start)| (&**name, start.at));
+    let all = draft
+        .starts
+        .iter()
+        .map(|(name, at)| (&**name, *at))
+        .chain(new);
+    let rooms = all.map(|(name, at)| {
+        let slot = super::slot::slot_of(name);
+        (room::key(namespace, name), (slot, at))
+    });
+    Record {
+        home: draft.home,
+        change: draft.change,
+        rooms: rooms.collect(),
+        stale: draft.stale.map(Bytes::from),
+        gone_ms: None,
+        data: draft.data.into(),
+    }
+}
+
+/// What a socket is given that comes back.
+fn back(returning: &Returning, recovered: Recovered) -> Result<Back, Unreadable> {
+    let mut entries = Vec::with_capacity(recovered.entries.len());
+    for entry in &recovered.entries {
+        if let Some(missed) = missed(entry, returning)? {
+            entries.push((entry.at_ms, missed));
+        }
+    }
+    let starts = recovered.guards.into_iter().filter_map(|listening| {
+        let at = returning.record.rooms.get(listening.room())?.1;
+        let name = room::parse(listening.room())?.1.to_owned();
+        Some((name, Start { at, listening }))
+    });
+    let seen = recovered.seen.iter();
+    let seen = seen.filter_map(|(key, at)| Some((room::parse(key)?.1.to_owned(), *at)));
+    Ok(Back {
+        before: recovered.before.into_iter().collect(),
+        entries: by_time(entries),
+        after: recovered.after.into_iter().collect(),
+        seen: seen.collect(),
+        starts: starts.collect(),
+    })
+}
+
+/// What of an entry the socket is given; nothing if it was left out.
+fn missed(entry: &Entry, returning: &Returning) -> Result<Option<Missed>, Unreadable> {
+    let Body::Event {
+        room,
+        payload: Some(payload),
+        ..
+    } = &entry.body
+    else {
+        return Ok(None);
+    };
+    let (_, name) = room::parse(room).ok_or(Unreadable)?;
+    let Logged { except, event } = Logged::decode(payload)?;
+    let is_out = except
+        .iter()
+        .any(|out| *out == returning.sid || returning.rooms.contains(out));
+    Ok((!is_out).then(|| Missed {
+        offset: Offset {
+            slot: super::slot::slot_of(name),
+            position: entry.position,
+        },
+        event,
+    }))
+}
+
+/// Merges events that are sorted by slot. One with an earlier time than one before it in its slot,
+/// by another owner's clock, keeps its place behind that.
+fn by_time(missed: Vec<(u64, Missed)>) -> Vec<Missed> {
+    let mut latest = BTreeMap::<SlotNo, u64>::new();
+    let mut timed: Vec<_> = missed
+        .into_iter()
+        .map(|(at_ms, missed)| {
+            let latest = latest.entry(missed.offset.slot).or_default();
+            *latest = at_ms.max(*latest);
+            (*latest, missed)
+        })
+        .collect();
+    timed.sort_by_key(|(at_ms, _)| *at_ms);
+    timed.into_iter().map(|(_, missed)| missed).collect()
+}
+
+/// Where a room of a socket starts.
+impl Start {
+    fn new(listening: Listening) -> Self {
+        Self {
+            at: listening.at(),
+            listening,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        event::Event,
+        recovery::slot::{Eid, Position},
+    };
+
+    fn at(slot: SlotNo, seq: u64, at_ms: u64) -> (u64, Missed) {
+        let event = Event {
+            name: format!("{slot} {seq}"),
+            args: Vec::new(),
+            attachments: Vec::new(),
         };
-        let part = Part {
-            namespace,
-            room: entry.room.room().into(),
-            except: entry
-                .except
-                .iter()
-                .map(|room| room.as_str().into())
-                .collect(),
-        };
-        self.0.feed(part, &event, name, entry.offset()).await;
+        let eid = Eid::default();
+        let position = Position { eid, seq };
+        let offset = Offset { slot, position };
+        (at_ms, Missed { offset, event })
+    }
+
+    #[test]
+    fn events_of_several_slots_come_in_the_order_of_their_times() {
+        let missed = vec![
+            at(1, 1, 10),
+            at(1, 2, 5),
+            at(1, 3, 30),
+            at(2, 1, 8),
+            at(2, 2, 20),
+        ];
+        let names: Vec<_> = by_time(missed)
+            .into_iter()
+            .map(|missed| missed.event.name)
+            .collect();
+        assert_eq!(names, ["2 1", "1 1", "1 2", "2 2", "1 3"]);
     }
 }

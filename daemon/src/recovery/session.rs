@@ -1,18 +1,24 @@
-//! A socket's way through recovery as its shard sees it.
-//!
-//! The shard joins the rooms first and holds deliveries back; then the control plane reads the
-//! history or writes the record; then CONNECT is answered and what was held follows. An entry is
-//! sent to shards only after it is committed, so what was read before the answer and is delivered
-//! again after it has a position that the cursor has passed already, and is skipped.
+//! What a shard keeps for a socket in recoverable rooms, and what the control plane does for it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use tidings_cluster::{
+    Listening,
+    proto::slots::{Home, Record},
+};
+
+use tokio::sync::oneshot;
 
 use super::{
     cursor::Cursor,
-    record::Record,
-    slot::{Offset, Position},
+    slot::{Offset, Position, SlotNo, slot_of_tag},
 };
-use crate::{event::Event, protocol::frame::Frame, shard::machine::Reason};
+use crate::{
+    app::handler::Admission, event::Event, protocol::frame::Frame, shard::machine::Reason,
+};
 
 /// How a socket that may come in starts.
 #[derive(Debug)]
@@ -23,40 +29,91 @@ pub(crate) enum Opened {
     Fresh {
         /// The name under which the client may come back.
         pid: Arc<str>,
+        /// The connection, as the record names it.
+        home: Home,
         /// The offset it presented, which belongs to an earlier name.
         stale: Option<String>,
     },
     /// From a record that this connection has taken over.
-    Returning {
-        /// The record as it is kept now.
-        record: Box<Record>,
-        /// The offset that the client presented.
-        offset: Option<String>,
-    },
+    Returning(Box<Returning>),
 }
 
-/// What the control plane did for a socket's record.
+/// A client that came back, and the record that this connection has taken over.
+#[derive(Debug)]
+pub(crate) struct Returning {
+    pub(crate) pid: Arc<str>,
+    /// The socket's public id and its rooms.
+    pub(crate) sid: String,
+    pub(crate) rooms: Vec<String>,
+    /// The record as it is kept now, and where that is written.
+    pub(crate) record: Record,
+    pub(crate) taken: Position,
+    /// The offset that the client presented.
+    pub(crate) offset: Option<String>,
+    /// As whom it may come in, should its record prove nothing.
+    pub(crate) admission: Admission,
+}
+
+/// A recoverable room of a socket: nothing is owed of what is up to `at`, all after is fed.
+#[derive(Debug)]
+pub(crate) struct Start {
+    pub(crate) at: Position,
+    pub(crate) listening: Listening,
+}
+
+/// Who writes a record, and what it says besides where the rooms start.
+#[derive(Clone, Debug)]
+pub(crate) struct Draft {
+    pub(crate) pid: Arc<str>,
+    pub(crate) slot: SlotNo,
+    pub(crate) home: Home,
+    pub(crate) change: u64,
+    pub(crate) stale: Option<String>,
+    /// Where the home took it over or wrote it first, and where it wrote it last.
+    pub(crate) taken: Option<Position>,
+    pub(crate) last: Option<Position>,
+    /// Starts of rooms that it has already.
+    pub(crate) starts: Vec<(String, Position)>,
+    pub(crate) data: Vec<u8>,
+}
+
+/// What the control plane did for a socket.
 #[derive(Debug)]
 pub(crate) enum Stored {
-    /// The record is kept; these recoverable rooms start here.
+    /// These rooms are listened to, and the record, if there is one, is kept.
     Kept {
-        /// Starts of the rooms that had none.
-        starts: Vec<(String, Position)>,
+        /// The rooms that had no start.
+        starts: Vec<(String, Start)>,
+        /// Where the record was written.
+        written: Option<Position>,
     },
     /// The client gets what it missed.
-    Recovered {
-        /// What the cursor says before the first of them.
-        cursor: Cursor,
-        /// Missed events in order.
-        entries: Vec<Missed>,
-        /// Up to where each slot was read.
-        read: Vec<Offset>,
+    Recovered(Box<Back>),
+    /// The rooms are listened to, the record is not kept. A client that was given a `pid` must come
+    /// again; a new one can go on without recovery.
+    NotKept {
+        /// The rooms that had no start.
+        starts: Vec<(String, Start)>,
     },
-    /// The store does not take the record. A client that was given a `pid` must come again; a new
-    /// one can go on without recovery.
-    NotKept,
+    /// It cannot be proved what the client missed: it comes in as a new one.
+    Refused(Box<(Admission, Opened)>),
     /// Neither: the transport closes and the client tries again.
     Failed(Reason),
+}
+
+/// What a client that came back gets, and goes on from.
+#[derive(Debug)]
+pub(crate) struct Back {
+    /// What the cursor says before the first of the entries.
+    pub(crate) before: Cursor,
+    /// Missed events in order.
+    pub(crate) entries: Vec<Missed>,
+    /// What the cursor says after the last.
+    pub(crate) after: Cursor,
+    /// By room: live entries up to here are among them, or were seen before.
+    pub(crate) seen: BTreeMap<String, Position>,
+    /// Its recoverable rooms.
+    pub(crate) starts: Vec<(String, Start)>,
 }
 
 /// An event that a client missed.
@@ -68,72 +125,164 @@ pub(crate) struct Missed {
     pub(crate) event: Event,
 }
 
-/// What a shard keeps for a socket whose client was given a `pid`.
+/// The record of a socket's client, seen from its home.
 #[derive(Debug)]
-pub(crate) struct Following {
+pub(crate) struct Held {
     /// The name under which the client may come back.
     pub(crate) pid: Arc<str>,
-    /// Up to where everything has been queued to this socket.
-    pub(crate) cursor: Cursor,
-    /// Where its recoverable rooms start.
-    pub(crate) starts: BTreeMap<String, Position>,
+    /// The slot that has the record.
+    pub(crate) slot: SlotNo,
+    pub(crate) home: Home,
+    /// Rises with each write.
+    change: u64,
     /// An offset that says nothing about this socket.
-    pub(crate) stale: Option<String>,
-    /// The version of the last write of the record.
-    pub(crate) version: u64,
+    stale: Option<String>,
+    taken: Option<Position>,
+    written: Option<Position>,
+}
+
+/// What a shard keeps for a socket that is in recoverable rooms, or whose client has a `pid`.
+#[derive(Debug, Default)]
+pub(crate) struct Following {
+    /// The client's record; none if it was given no `pid`.
+    pub(crate) held: Option<Held>,
+    /// Up to where everything has been queued to this socket.
+    cursor: Cursor,
+    /// Its recoverable rooms.
+    pub(crate) starts: BTreeMap<String, Start>,
+    /// Rooms that it has left, but for the record: until that is kept it is a member.
+    leaving: BTreeSet<String>,
+    /// Those that the write under way leaves out.
+    left_out: BTreeSet<String>,
+    /// By room: events up to here came with the replay.
+    seen: BTreeMap<String, Position>,
     /// Frames that wait until the record is kept.
     pub(crate) waiting: Vec<Frame>,
+    /// Dropped once no write is under way, or the socket is gone: for those who wait for that.
+    pub(crate) watched: Vec<oneshot::Sender<()>>,
     writing: bool,
     again: bool,
 }
 
-impl Following {
-    /// A socket with a new record.
-    pub(crate) fn fresh(pid: Arc<str>, stale: Option<String>) -> Self {
+/// The slot of a client's record: that of the user's id; of its own name if it has no user.
+pub(crate) fn record_slot(user: Option<&str>, pid: &str) -> SlotNo {
+    slot_of_tag(user.unwrap_or(pid))
+}
+
+impl Held {
+    /// A new record.
+    pub(crate) fn fresh(
+        (pid, home): (Arc<str>, Home),
+        user: Option<&str>,
+        stale: Option<String>,
+    ) -> Self {
         Self {
+            slot: record_slot(user, &pid),
             pid,
-            cursor: Cursor::new(),
-            starts: BTreeMap::new(),
+            home,
+            change: 0,
             stale,
-            version: 0,
-            waiting: Vec::new(),
-            writing: false,
-            again: false,
+            taken: None,
+            written: None,
         }
     }
 
-    /// A socket restored from a record. The reading of what it missed counts as a write.
-    pub(crate) fn returning(record: &Record) -> Self {
+    /// A record that was taken over.
+    pub(crate) fn taken(returning: &Returning, user: Option<&str>) -> Self {
+        let Returning {
+            pid, record, taken, ..
+        } = returning;
+        let stale = record.stale.as_deref().map(String::from_utf8_lossy);
         Self {
-            pid: Arc::from(record.pid.as_str()),
-            cursor: Cursor::new(),
-            starts: record.start.clone(),
-            stale: record.stale.clone(),
-            version: record.version,
-            waiting: Vec::new(),
-            writing: true,
-            again: false,
+            slot: record_slot(user, pid),
+            pid: pid.clone(),
+            home: record.home,
+            change: record.change,
+            stale: stale.map(Into::into),
+            taken: Some(*taken),
+            written: Some(*taken),
+        }
+    }
+}
+
+impl Following {
+    /// A socket whose client has a record.
+    pub(crate) fn of(held: Held) -> Self {
+        Self {
+            held: Some(held),
+            ..Self::default()
         }
     }
 
-    /// Notes an entry as queued; false if it was queued before.
-    pub(crate) fn advance(&mut self, offset: Offset) -> bool {
-        let Offset { slot, position } = offset;
-        if self
-            .cursor
-            .position(slot)
-            .is_some_and(|sent| sent >= position)
-        {
-            return false;
+    /// Whether events carry a cursor for the client.
+    pub(crate) fn has_record(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// Notes an event of a room as queued; false if it came with the replay.
+    pub(crate) fn advance(&mut self, room: &str, offset: Offset) -> bool {
+        if let Some(seen) = self.seen.get(room) {
+            if offset.position <= *seen {
+                return false;
+            }
+            self.seen.remove(room);
         }
-        self.cursor.advance(slot, position.eid, position.seq);
+        self.go_to(offset);
         true
     }
 
-    /// Whether the cursor is just this offset, so that the frame shared by all can be used.
-    pub(crate) fn is_only(&self, offset: Offset) -> bool {
-        let mut entries = self.cursor.iter();
-        entries.next() == Some((offset.slot, offset.position)) && entries.next().is_none()
+    /// Notes an event as queued.
+    pub(crate) fn go_to(&mut self, offset: Offset) {
+        self.cursor.set(offset.slot, offset.position);
+        self.say_written();
+    }
+
+    /// What the client is to keep.
+    pub(crate) fn cursor(&self) -> &Cursor {
+        &self.cursor
+    }
+
+    /// Begins with what a client has that came back.
+    pub(crate) fn begin(&mut self, before: Cursor) {
+        self.cursor = before;
+        self.say_written();
+    }
+
+    /// The replay is queued.
+    pub(crate) fn caught_up(&mut self, after: Cursor, seen: BTreeMap<String, Position>) {
+        self.begin(after);
+        self.seen = seen;
+    }
+
+    fn say_written(&mut self) {
+        if let Some(held) = &self.held {
+            self.cursor.write(held.slot, held.written);
+        }
+    }
+
+    /// The client leaves a room. True if it stays a member until that is kept.
+    pub(crate) fn leave(&mut self, room: &str) -> bool {
+        if self.held.is_none() {
+            self.starts.remove(room);
+            return false;
+        }
+        self.leaving.insert(room.to_owned());
+        true
+    }
+
+    /// The client joins a room. True if it had left it, but for the record.
+    pub(crate) fn rejoin(&mut self, room: &str) -> bool {
+        self.leaving.remove(room)
+    }
+
+    /// Whether it has left a room, but for the record.
+    pub(crate) fn is_leaving(&self, room: &str) -> bool {
+        self.leaving.contains(room)
+    }
+
+    /// Whether what follows in a room cannot be proved to be all.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.starts.values().any(|start| start.listening.is_cut())
     }
 
     /// Whether a write is under way.
@@ -141,20 +290,60 @@ impl Following {
         self.writing
     }
 
-    /// The record must be written: true if a write may start now, else it follows the current one.
+    /// The rooms have changed: true if a write may start now, else it follows the current one.
     pub(crate) fn begin_write(&mut self) -> bool {
         if self.writing {
             self.again = true;
             return false;
         }
         self.writing = true;
-        self.version += 1;
+        if let Some(held) = &mut self.held {
+            held.change += 1;
+        }
+        self.left_out.clone_from(&self.leaving);
         true
     }
 
-    /// A write is done: true if another must follow.
-    pub(crate) fn end_write(&mut self) -> bool {
+    /// The reading of what was missed is under way; nothing is written meanwhile.
+    pub(crate) fn begin_reading(&mut self) {
+        self.writing = true;
+    }
+
+    /// What is written: `data` and the rooms that have a start.
+    pub(crate) fn draft(&self, data: Vec<u8>) -> Option<Draft> {
+        let held = self.held.as_ref()?;
+        let starts = self.starts.iter();
+        let starts = starts.filter(|(room, _)| !self.leaving.contains(*room));
+        Some(Draft {
+            pid: held.pid.clone(),
+            slot: held.slot,
+            home: held.home,
+            change: held.change,
+            stale: held.stale.clone(),
+            taken: held.taken,
+            last: held.written,
+            starts: starts
+                .map(|(room, start)| (room.clone(), start.at))
+                .collect(),
+            data,
+        })
+    }
+
+    /// A write is done: true if another must follow. The rooms that it left out and that the client
+    /// has not joined again are to be left now.
+    pub(crate) fn end_write(&mut self) -> (bool, Vec<String>) {
         self.writing = false;
-        std::mem::take(&mut self.again)
+        let left_out = std::mem::take(&mut self.left_out).into_iter();
+        let left = left_out.filter(|room| self.leaving.remove(room)).collect();
+        (std::mem::take(&mut self.again), left)
+    }
+
+    /// The record was written.
+    pub(crate) fn written(&mut self, position: Position) {
+        if let Some(held) = &mut self.held {
+            held.taken.get_or_insert(position);
+            held.written = Some(position);
+        }
+        self.say_written();
     }
 }

@@ -9,6 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use tidings_cluster::proto::slots::Home;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::state::State;
@@ -16,7 +17,10 @@ use crate::{
     app::handler::{Admission, BoxFuture, Effect, Refusal},
     event::Emit,
     http::engine::{PollAnswer, PostAnswer},
-    recovery::session::{Opened, Stored},
+    recovery::{
+        session::{Opened, Stored},
+        slot::SlotNo,
+    },
     transport::websocket::Detached,
 };
 
@@ -36,6 +40,9 @@ pub(crate) struct SocketKey {
     pub(crate) index: u32,
     pub(crate) generation: u32,
 }
+
+/// Names a record, and the connection that holds it.
+pub(crate) type RecordKey = (Arc<str>, (SlotNo, Home));
 
 /// One thing for a shard to do.
 pub(crate) enum Command {
@@ -71,8 +78,8 @@ pub(crate) enum Command {
     /// A socket's recovery record was kept, or not.
     Kept {
         socket: SocketKey,
-        /// The record's name and version, to let it go if the socket is gone meanwhile.
-        record: (Arc<str>, u64),
+        /// The record, to let it go if the socket is gone meanwhile.
+        record: Option<RecordKey>,
         stored: Stored,
     },
     /// Work that a handler left to the control plane is done.

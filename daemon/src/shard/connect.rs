@@ -11,14 +11,15 @@ use std::{
 };
 
 use serde_json::value::RawValue;
+use tidings_cluster::proto::slots::Home;
 
 use super::{
-    command::{Command, ConnectionKey, SocketKey},
+    command::{Command, ConnectionKey, RecordKey, SocketKey},
     machine::Reason,
     outbox::Keep,
     registering::Then,
     rooms::{EVERYBODY, SocketIndex},
-    state::{Held, Leaver, Socket, State, Terms},
+    state::{HeldBack, Leaver, Socket, State, Terms},
 };
 use crate::{
     app::{
@@ -28,9 +29,9 @@ use crate::{
     event::{Body, Delivery, RoomClass},
     protocol::socket,
     recovery::{
-        record::Record,
-        session::{Following, Missed, Opened, Stored},
-        slot::Offset,
+        record::Saved,
+        session::{Back, Following, Held, Opened, Returning, Start, Stored, record_slot},
+        slot::SlotNo,
     },
 };
 
@@ -115,21 +116,21 @@ impl State {
         let timing = self.node.settings.timing;
         let ended = matches!(&outcome, Ok((admission, _)) if self.has_ended(admission));
         let Some(connection) = self.connection(key) else {
-            if let Ok((_, opened)) = &outcome {
-                self.let_go(opened);
+            if let Ok((admission, opened)) = &outcome {
+                self.let_go((admission, opened));
             }
             return;
         };
         connection.joining.retain(|other| *other != namespace);
         match outcome {
-            Ok((_, opened)) if ended => {
+            Ok((admission, opened)) if ended => {
                 // Its session ended while it was being let in; the next try says so.
-                self.let_go(&opened);
+                self.let_go((&admission, &opened));
                 self.close(key, Reason::Unavailable);
             }
             Ok((_, opened))
                 if connection.terms == Terms::RecoveryOnly
-                    && !matches!(opened, Opened::Returning { .. }) =>
+                    && !matches!(opened, Opened::Returning(_)) =>
             {
                 self.close(key, Reason::RateLimited);
             }
@@ -160,9 +161,11 @@ impl State {
     }
 
     /// A record that was taken over for nothing goes back to waiting.
-    fn let_go(&mut self, opened: &Opened) {
-        if let Opened::Returning { record, .. } = opened {
-            self.leave_record(&record.pid, record.version, Reason::TransportClose);
+    fn let_go(&mut self, (admission, opened): (&Admission, &Opened)) {
+        if let Opened::Returning(returning) = opened {
+            let (pid, home) = (returning.pid.clone(), returning.record.home);
+            let slot = record_slot(admission.user.as_deref(), &pid);
+            self.leave_record(pid, (slot, home), Reason::TransportClose);
         }
     }
 
@@ -175,27 +178,25 @@ impl State {
         opened: Opened,
     ) {
         let Some(namespace) = self.node.hub.namespaces.intern(&name) else {
-            self.let_go(&opened);
+            self.let_go((&admission, &opened));
             return self.close(connection, Reason::Unavailable);
         };
-        let (id, following, rooms) = match &opened {
+        let user = admission.user.as_deref();
+        let (id, held, rooms) = match &opened {
             Opened::Plain => (self.node.ids.socket(), None, admission.rooms),
-            Opened::Fresh { pid, stale } => {
-                let following = Following::fresh(pid.clone(), stale.clone());
-                (self.node.ids.socket(), Some(following), admission.rooms)
+            Opened::Fresh { pid, home, stale } => {
+                let held = Held::fresh((pid.clone(), *home), user, stale.clone());
+                (self.node.ids.socket(), Some(held), admission.rooms)
             }
-            Opened::Returning { record, .. } => {
-                let following = Following::returning(record);
-                let rooms = record
-                    .rooms
-                    .iter()
-                    .map(|room| Arc::from(room.as_str()))
-                    .collect();
-                (Arc::from(record.sid.as_str()), Some(following), rooms)
+            Opened::Returning(returning) => {
+                let held = Held::taken(returning, user);
+                let rooms = returning.rooms.iter();
+                let rooms = rooms.map(|room| Arc::from(room.as_str())).collect();
+                (Arc::from(returning.sid.as_str()), Some(held), rooms)
             }
         };
         let generation = self.next_generation();
-        let pid = following.as_ref().map(|following| following.pid.clone());
+        let home = held.as_ref().map(|held| held.home.connection);
         let index = self.sockets.insert(Socket {
             generation,
             id: id.clone(),
@@ -206,16 +207,16 @@ impl State {
             session: admission.session,
             expires_ms: admission.expires_ms,
             recovered: false,
-            following: following.map(Box::new),
+            following: held.map(|held| Box::new(Following::of(held))),
             announced: 0,
-            held: Some(Held::default()),
+            held: Some(HeldBack::default()),
             acks: HashMap::new(),
             auth,
         }) as SocketIndex;
         self.load.sockets.fetch_add(1, Relaxed);
         self.by_id.insert(id, index);
-        if let Some(pid) = pid {
-            self.by_pid.insert(pid, index);
+        if let Some(home) = home {
+            self.by_home.insert(home, index);
         }
         if let Some(connection) = self.connection(connection) {
             connection.sockets.push((namespace, index));
@@ -226,23 +227,76 @@ impl State {
         }
         let key = self.socket_key(index);
         match opened {
-            Opened::Plain => self.when_registered(key, Then::Welcome),
+            Opened::Returning(returning) => self.when_registered(key, Then::Read(returning)),
             Opened::Fresh { .. } => self.keep_record(key),
-            Opened::Returning { record, offset } => {
-                self.when_registered(key, Then::Read(record, offset));
+            Opened::Plain => {
+                self.keep_record(key);
+                let following = self.sockets[index as usize].following.as_ref();
+                if following.is_none_or(|following| !following.is_writing()) {
+                    self.when_registered(key, Then::Welcome);
+                }
             }
         }
     }
 
-    /// Writes the record of a socket's rooms, or notes that it must be written again.
+    /// Lets a socket be fed its recoverable rooms and writes the record of its rooms, if it has
+    /// one; or notes that this must be done again.
     pub(super) fn keep_record(&mut self, key: SocketKey) {
         let node = self.node.clone();
-        let rooms: Vec<String> = self
-            .rooms
-            .of(key.index)
-            .filter(|room| ***room != *EVERYBODY)
-            .map(|room| room.to_string())
+        let Some(socket) = self.sockets.get_mut(key.index as usize) else {
+            return;
+        };
+        if socket.generation != key.generation {
+            return;
+        }
+        let (connection, name) = (socket.connection, socket.namespace_name.clone());
+        let is_kept = |room: &str| node.handler.class(&name, room) == RoomClass::Recoverable;
+        let own = std::iter::once(&*socket.id);
+        let rooms = self.rooms.of(key.index).map(|room| &**room);
+        let mut unstarted: Vec<String> = rooms
+            .chain(own)
+            .filter(|room| is_kept(room))
+            .map(str::to_owned)
             .collect();
+        if socket.following.is_none() && unstarted.is_empty() {
+            return;
+        }
+        let following = socket.following.get_or_insert_default();
+        if !following.begin_write() {
+            return;
+        }
+        let is_new =
+            |room: &String| !following.starts.contains_key(room) && !following.is_leaving(room);
+        unstarted.retain(is_new);
+        let draft = following.held.as_ref().map(|_| {
+            let rooms = self
+                .rooms
+                .of(key.index)
+                .filter(|room| ***room != *EVERYBODY);
+            let rooms = rooms.filter(|room| !following.is_leaving(room));
+            Saved {
+                sid: socket.id.to_string(),
+                user: socket.user.as_deref().unwrap_or_default().to_owned(),
+                session: socket.session.as_deref().unwrap_or_default().to_owned(),
+                namespace: name.to_string(),
+                rooms: rooms.map(|room| room.to_string()).collect(),
+            }
+        });
+        let draft = draft.and_then(|saved| following.draft(saved.encode()));
+        let record = draft
+            .as_ref()
+            .map(|draft| (draft.pid.clone(), (draft.slot, draft.home)));
+        let listen = |room: String| {
+            let joining = node.recovery.listen(&name, &room);
+            (room, joining)
+        };
+        let unstarted = unstarted.into_iter().map(listen).collect();
+        let work = async move { node.recovery.keep(&name, draft, unstarted).await };
+        self.ask_desk(key, connection, record, work);
+    }
+
+    pub(super) fn read_missed(&mut self, key: SocketKey, returning: Box<Returning>) {
+        let node = self.node.clone();
         let Some(socket) = self.socket(key) else {
             return;
         };
@@ -250,54 +304,22 @@ impl State {
         let Some(following) = &mut socket.following else {
             return;
         };
-        if !following.begin_write() {
-            return;
-        }
-        let name = &socket.namespace_name;
-        let owed = |room: &str| node.handler.class(name, room) == RoomClass::Recoverable;
-        let unstarted: Vec<String> = std::iter::once(EVERYBODY)
-            .chain(rooms.iter().map(String::as_str))
-            .chain(std::iter::once(&*socket.id))
-            .filter(|room| owed(room) && !following.starts.contains_key(*room))
-            .map(str::to_owned)
-            .collect();
-        let record = Record {
-            pid: following.pid.to_string(),
-            sid: socket.id.to_string(),
-            user: socket.user.as_deref().unwrap_or_default().to_owned(),
-            session: socket.session.as_deref().unwrap_or_default().to_owned(),
-            namespace: name.to_string(),
-            rooms,
-            start: following.starts.clone(),
-            home: node.home,
-            version: following.version,
-            stale: following.stale.clone(),
-            data: serde_json::Value::Null,
-        };
-        let name = (following.pid.clone(), following.version);
-        let work = async move { node.recovery.keep(record, unstarted).await };
-        self.ask_desk(key, connection, name, work);
+        following.begin_reading();
+        let record = following
+            .held
+            .as_ref()
+            .map(|held| (held.pid.clone(), (held.slot, held.home)));
+        let work = async move { node.recovery.read(&node, returning).await };
+        self.ask_desk(key, connection, record, work);
     }
 
-    pub(super) fn read_missed(
-        &mut self,
-        key: SocketKey,
-        record: Box<Record>,
-        offset: Option<String>,
-    ) {
-        let node = self.node.clone();
-        let connection = self.sockets[key.index as usize].connection;
-        let name = (Arc::from(record.pid.as_str()), record.version);
-        let work = async move { node.recovery.read(record, offset).await };
-        self.ask_desk(key, connection, name, work);
-    }
-
-    /// Lets the control plane work on a socket's record and answer with [`Command::Kept`].
+    /// Lets the control plane work on a socket's rooms and record and answer with
+    /// [`Command::Kept`].
     fn ask_desk(
         &mut self,
         socket: SocketKey,
         connection: ConnectionKey,
-        record: (Arc<str>, u64),
+        record: Option<RecordKey>,
         work: impl Future<Output = Stored> + Send + 'static,
     ) {
         // Until its CONNECT is answered a client was promised nothing; its record as it was is left
@@ -321,60 +343,101 @@ impl State {
     }
 
     /// The control plane has written a record or read the history.
-    pub(super) fn kept(&mut self, key: SocketKey, record: (Arc<str>, u64), stored: Stored) {
+    pub(super) fn kept(&mut self, key: SocketKey, record: Option<RecordKey>, stored: Stored) {
         let Some(socket) = self.socket(key) else {
-            return self.leave_record(&record.0, record.1, Reason::TransportClose);
+            if let Some((pid, home)) = record {
+                self.leave_record(pid, home, Reason::TransportClose);
+            }
+            return;
         };
         let connection = socket.connection;
+        let is_coming = socket.held.is_some();
         let Some(following) = &mut socket.following else {
             return;
         };
-        let again = following.end_write();
+        let (again, left) = following.end_write();
         match stored {
-            Stored::Kept { starts } => {
-                let rooms = &self.rooms;
-                let socket = &self.sockets[key.index as usize];
-                let (namespace, id) = (socket.namespace, socket.id.clone());
-                let still: Vec<_> = starts
-                    .into_iter()
-                    .filter(|(room, _)| **room == *id || rooms.contains(namespace, room, key.index))
-                    .collect();
-                let socket = &mut self.sockets[key.index as usize];
-                if let Some(following) = &mut socket.following {
-                    following.starts.extend(still);
+            Stored::Kept { starts, written } => {
+                if let Some(written) = written {
+                    following.written(written);
                 }
-                if socket.held.is_some() {
-                    self.when_registered(key, Then::Welcome);
-                }
+                self.start_rooms(key, starts);
             }
-            Stored::Recovered {
-                cursor,
-                entries,
-                read,
-            } => {
-                following.cursor = cursor;
-                self.welcome_back(key, entries, &read);
-            }
-            Stored::NotKept if socket.held.is_some() => {
+            Stored::NotKept { starts } if is_coming => {
                 // No promise was made yet: the client goes on without one.
-                if let Some(following) = socket.following.take() {
-                    self.by_pid.remove(&following.pid);
+                if let Some(held) = following.held.take() {
+                    self.by_home.remove(&held.home.connection);
                 }
-                return self.when_registered(key, Then::Welcome);
+                self.start_rooms(key, starts);
             }
-            Stored::NotKept => return self.close(connection, Reason::Unavailable),
+            Stored::NotKept { .. } => return self.close(connection, Reason::Unavailable),
+            Stored::Recovered(back) => return self.welcome_back(key, *back, again),
+            Stored::Refused(anew) => return self.start_anew(key, *anew),
             Stored::Failed(reason) => return self.close(connection, reason),
         }
+        for room in left {
+            if let Some(following) = self.socket(key).and_then(|it| it.following.as_mut()) {
+                following.starts.remove(&room);
+            }
+            self.leave(key.index, &room);
+        }
+        if is_coming {
+            self.when_registered(key, Then::Welcome);
+        }
+        self.go_on_after_write(key, again);
+    }
+
+    /// What waited for a write goes out, or the next write begins.
+    fn go_on_after_write(&mut self, key: SocketKey, again: bool) {
         if again {
             return self.keep_record(key);
         }
         let Some(socket) = self.socket(key) else {
             return;
         };
+        let connection = socket.connection;
         if let Some(following) = &mut socket.following {
+            // Whoever waits is told by the drop.
+            following.watched.clear();
             let waiting = std::mem::take(&mut following.waiting);
             self.send(connection, &waiting, Keep::Always);
         }
+    }
+
+    /// Recoverable rooms of a socket are fed from here on, if it is still in them.
+    fn start_rooms(&mut self, key: SocketKey, starts: Vec<(String, Start)>) {
+        let rooms = &self.rooms;
+        let socket = &mut self.sockets[key.index as usize];
+        let (namespace, id) = (socket.namespace, socket.id.clone());
+        let is_in = |room: &String| **room == *id || rooms.contains(namespace, room, key.index);
+        let Some(following) = &mut socket.following else {
+            return;
+        };
+        let still = starts.into_iter().filter(|(room, _)| is_in(room));
+        following.starts.extend(still);
+        self.close_if_cut(key);
+    }
+
+    /// A room may have been cut before the socket was known to be fed it.
+    fn close_if_cut(&mut self, key: SocketKey) {
+        let Some(socket) = self.socket(key) else {
+            return;
+        };
+        let following = socket.following.as_ref();
+        let is_cut = following.is_some_and(|following| following.is_cut());
+        if is_cut {
+            let connection = socket.connection;
+            self.close(connection, Reason::Unavailable);
+        }
+    }
+
+    /// Nothing proves what a client has missed: it comes in as a new one.
+    fn start_anew(&mut self, key: SocketKey, (admission, opened): (Admission, Opened)) {
+        let socket = &mut self.sockets[key.index as usize];
+        let (connection, name) = (socket.connection, socket.namespace_name.clone());
+        let auth = socket.auth.take();
+        self.end_socket(key.index, Reason::Replaced);
+        self.admitted(connection, name, auth, Ok((admission, opened)));
     }
 
     /// Answers CONNECT, lets out what was held, and tells the handler.
@@ -387,23 +450,32 @@ impl State {
         let Some(socket) = self.socket(key) else {
             return;
         };
-        let pid = socket
-            .following
-            .as_ref()
-            .map(|following| following.pid.clone());
+        let following = socket.following.as_ref();
+        let held = following.and_then(|following| following.held.as_ref());
+        let pid = held.map(|held| held.pid.clone());
         let answer = socket::connect(&socket.namespace_name, &socket.id, pid.as_deref());
         let connection = socket.connection;
         self.send(connection, &[answer], Keep::Always);
     }
 
     /// Answers CONNECT with the same ids, then what was missed, then what was held.
-    fn welcome_back(&mut self, key: SocketKey, entries: Vec<Missed>, read: &[Offset]) {
+    fn welcome_back(&mut self, key: SocketKey, back: Back, again: bool) {
+        let Back {
+            before,
+            entries,
+            after,
+            seen,
+            starts,
+        } = back;
         let Some(socket) = self.socket(key) else {
             return;
         };
         socket.recovered = true;
         let user = socket.user.clone().unwrap_or_default();
         let connection = socket.connection;
+        if let Some(following) = &mut socket.following {
+            following.begin(before);
+        }
         self.answer_connect(key);
         for missed in entries {
             let Some(socket) = self.socket(key) else {
@@ -412,20 +484,18 @@ impl State {
             let Some(following) = &mut socket.following else {
                 return;
             };
-            following.advance(missed.offset);
+            following.go_to(missed.offset);
             let body = Body::new(&socket.namespace_name, &missed.event, None);
-            let frames = body.with_cursor(&following.cursor);
+            let frames = body.with_cursor(following.cursor());
             self.send_replay(connection, frames);
         }
         let Some(socket) = self.socket(key) else {
             return;
         };
         if let Some(following) = &mut socket.following {
-            for offset in read {
-                following.advance(*offset);
-            }
+            following.caught_up(after, seen);
         }
-        if self.node.recovery.is_free(&user) {
+        if self.node.recovery.lost().is_free(&user) {
             self.refund_handshake(connection);
         } else if self
             .connection(connection)
@@ -433,7 +503,11 @@ impl State {
         {
             return self.close(connection, Reason::RateLimited);
         }
-        self.let_in(key);
+        self.start_rooms(key, starts);
+        if self.socket(key).is_some() {
+            self.let_in(key);
+            self.go_on_after_write(key, again);
+        }
     }
 
     /// A valid recovery does not count against its address.
@@ -475,13 +549,13 @@ impl State {
     }
 
     /// A socket with a record is gone: how long the record is kept depends on why.
-    pub(super) fn leave_record(&mut self, pid: &str, version: u64, reason: Reason) {
+    pub(super) fn leave_record(&mut self, pid: Arc<str>, home: (SlotNo, Home), reason: Reason) {
         if reason != Reason::Replaced {
-            let (pid, keep) = (pid.to_owned(), reason.is_recoverable());
+            let keep = reason.is_recoverable();
             if !keep {
                 self.node.recovery.end(&pid);
             }
-            self.leavers.push(Leaver { pid, version, keep });
+            self.leavers.push(Leaver { pid, home, keep });
         }
     }
 
@@ -497,9 +571,11 @@ impl State {
         let node = self.node.clone();
         let leavers = std::mem::take(&mut self.leavers);
         permit.send(Box::pin(async move {
-            for Leaver { pid, version, keep } in leavers {
-                node.recovery.left(pid, version, keep).await;
-            }
+            let left = leavers
+                .into_iter()
+                .map(|Leaver { pid, home, keep }| node.recovery.left(pid, home, keep));
+            // Together: so they share what must be written to the disk.
+            futures_util::future::join_all(left).await;
         }));
     }
 }

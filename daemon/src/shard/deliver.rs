@@ -195,17 +195,19 @@ impl State {
             socket.acks.insert(call.id, call.clone());
         }
         self.tally.deliveries += 1;
-        match (&emit.delivery, &mut socket.following) {
+        let following = socket.following.as_mut();
+        match (&emit.delivery, following.filter(|it| it.has_record())) {
             (Delivery::Recoverable { offset }, Some(following)) => {
-                if !following.advance(*offset) {
+                // A history's entry is of one room.
+                if !following.advance(&emit.rooms[0], *offset) {
                     return;
                 }
                 match emit.body.marked() {
-                    Some(frames) if following.is_only(*offset) => {
+                    Some(frames) if following.cursor().is(*offset) => {
                         self.send(connection, frames, keep);
                     }
                     _ => {
-                        let frames = emit.body.with_cursor(&following.cursor);
+                        let frames = emit.body.with_cursor(following.cursor());
                         self.send(connection, &frames, keep);
                     }
                 }

@@ -1,5 +1,7 @@
 //! Carrying out what a handler asked for.
 
+use std::sync::Arc;
+
 use super::{
     command::{Command, ConnectionKey, Job, SocketKey, Waiting},
     outbox::Keep,
@@ -8,7 +10,7 @@ use super::{
 };
 use crate::{
     app::handler::{BoxFuture, Effect},
-    event::{Body, EmitRequest, Event},
+    event::{Body, EmitRequest, Event, RoomClass},
     protocol::socket,
 };
 
@@ -23,8 +25,8 @@ impl State {
                 return;
             }
             match effect {
-                Effect::Join(room) => rooms_changed |= self.join(key.index, &room),
-                Effect::Leave(room) => rooms_changed |= self.leave_and_forget(key, &room),
+                Effect::Join(room) => rooms_changed |= self.join_again(key, &room),
+                Effect::Leave(room) => rooms_changed |= self.leave_once_kept(key, &room),
                 Effect::Ack {
                     id,
                     args,
@@ -51,12 +53,29 @@ impl State {
         }
     }
 
-    fn leave_and_forget(&mut self, key: SocketKey, room: &str) -> bool {
-        if let Some(following) = self
-            .socket(key)
-            .and_then(|socket| socket.following.as_mut())
+    /// Joins a room, or stays in one that it was about to leave.
+    fn join_again(&mut self, key: SocketKey, room: &Arc<str>) -> bool {
+        let following = self.socket(key).and_then(|it| it.following.as_mut());
+        let stays = following.is_some_and(|following| following.rejoin(room));
+        self.join(key.index, room) || stays
+    }
+
+    /// Leaves a room. From a recoverable one events are delivered until the record says that it is
+    /// left: otherwise the cursor would go on in other rooms of the slot, and a client that comes
+    /// back before would have a gap in a room that it is still in.
+    fn leave_once_kept(&mut self, key: SocketKey, room: &str) -> bool {
+        let node = self.node.clone();
+        let Some(socket) = self.sockets.get_mut(key.index as usize) else {
+            return false;
+        };
+        let is_member = self.rooms.contains(socket.namespace, room, key.index);
+        let name = &socket.namespace_name;
+        if is_member
+            && let Some(following) = &mut socket.following
+            && node.handler.class(name, room) == RoomClass::Recoverable
+            && following.leave(room)
         {
-            following.starts.remove(room);
+            return true;
         }
         self.leave(key.index, room)
     }
@@ -77,7 +96,7 @@ impl State {
         };
         let connection = socket.connection;
         let body = Body::new(&socket.namespace_name, event, None);
-        let frames = if socket.following.is_some() {
+        let frames = if socket.has_record() {
             body.guarded()
         } else {
             body.plain()

@@ -131,17 +131,16 @@ impl State {
                 socket: socket.id.clone(),
             });
         }
-        if let Some(following) = socket.following {
-            if self.by_pid.get(&following.pid) == Some(&index) {
-                self.by_pid.remove(&following.pid);
-            }
-            self.leave_record(&following.pid, following.version, reason);
+        if let Some(held) = socket.following.and_then(|following| following.held) {
+            self.by_home.remove(&held.home.connection);
+            self.leave_record(held.pid, (held.slot, held.home), reason);
             if reason.is_recoverable()
                 && let Some(connection) = self.connection(socket.connection)
                 && connection.opened.elapsed() >= SETTLED
             {
                 let ip = connection.handshake.ip;
-                self.node.recovery.expect_back(ip);
+                let recovery = &self.node.recovery;
+                recovery.lost().expect_back(ip, recovery.window());
             }
         }
         if let Some(connection) = self.connection(socket.connection) {

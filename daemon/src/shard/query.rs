@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use tidings_cluster::proto::slots::Home;
+use tokio::sync::oneshot;
+
 use super::{
     command::SocketKey,
     machine::Reason,
@@ -11,6 +14,7 @@ use super::{
 use crate::{
     app::handler::Effect,
     hub::query::{Act, SocketInfo, Target},
+    recovery::slot::SlotNo,
 };
 
 impl State {
@@ -78,8 +82,13 @@ impl State {
             .collect()
     }
 
-    /// Does something with the sockets of a target.
-    pub(crate) fn act_on(&mut self, target: &Target, act: &Act) -> usize {
+    /// Does something with the sockets of a target. Returns how many there were, and for each whose
+    /// rooms are not kept yet something that is dropped once they are.
+    pub(crate) fn act_on(
+        &mut self,
+        target: &Target,
+        act: &Act,
+    ) -> (usize, Vec<oneshot::Receiver<()>>) {
         let found = self.matching(target);
         for key in &found {
             match act {
@@ -94,7 +103,16 @@ impl State {
                 }
             }
         }
-        found.len()
+        let mut unkept = Vec::new();
+        for key in &found {
+            let following = self.socket(*key).and_then(|it| it.following.as_mut());
+            if let Some(following) = following.filter(|it| it.is_writing()) {
+                let (watched, dropped) = oneshot::channel();
+                following.watched.push(watched);
+                unkept.push(dropped);
+            }
+        }
+        (found.len(), unkept)
     }
 
     /// Ends the sockets of a user that live under one of the sessions.
@@ -125,13 +143,43 @@ impl State {
         self.ended.remove(session);
     }
 
-    /// Another connection takes over a record: the one that held it is closed.
-    pub(crate) fn release(&mut self, pid: &str) {
-        let Some(index) = self.by_pid.get(pid) else {
+    /// Another connection has taken over a record: the one that held it is closed.
+    pub(crate) fn release(&mut self, home: Home) {
+        let Some(index) = self.by_home.get(&home.connection) else {
             return;
         };
-        let connection = self.sockets[*index as usize].connection;
-        self.close(connection, Reason::Replaced);
+        let socket = &self.sockets[*index as usize];
+        let connection = socket.connection;
+        let following = socket.following.as_ref();
+        let held = following.and_then(|following| following.held.as_ref());
+        if held.is_some_and(|held| held.home == home) {
+            self.close(connection, Reason::Replaced);
+        }
+    }
+
+    /// What follows in a recoverable room cannot be proved to be all: the members' clients come
+    /// again, and get it or are told.
+    pub(crate) fn cut(&mut self, namespace: NamespaceId, room: &str) {
+        let members = self.rooms.members(namespace, room).to_vec();
+        let named = self.socket_named(namespace, room);
+        for index in members.into_iter().chain(named) {
+            // One connection may have several of them.
+            if let Some(socket) = self.sockets.get(index as usize) {
+                self.close(socket.connection, Reason::Unavailable);
+            }
+        }
+    }
+
+    /// The records of a slot have another owner: those that are at home here are written again.
+    pub(crate) fn write_records(&mut self, slot: SlotNo) {
+        let is_in = |socket: &Socket| {
+            let following = socket.following.as_ref();
+            let held = following.and_then(|following| following.held.as_ref());
+            held.is_some_and(|held| held.slot == slot)
+        };
+        for key in self.keys(is_in) {
+            self.keep_record(key);
+        }
     }
 
     /// The sockets of a target whose CONNECT is answered: the others are not there yet as far as

@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use super::{command::SocketKey, outbox::Keep, rooms::SocketIndex, state::State};
-use crate::{protocol::frame::Frame, recovery::record::Record, relay::PATIENCE};
+use crate::{protocol::frame::Frame, recovery::session::Returning, relay::PATIENCE};
 
 /// A socket that waits for the peers.
 pub(super) struct Registering {
@@ -22,7 +22,7 @@ pub(super) enum Then {
     /// CONNECT is answered.
     Welcome,
     /// What the socket missed is read.
-    Read(Box<Record>, Option<String>),
+    Read(Box<Returning>),
 }
 
 impl State {
@@ -72,11 +72,11 @@ impl State {
         match then {
             Then::Ack(frames) => self.send_ack(key, frames),
             Then::Welcome => self.welcome(key),
-            Then::Read(record, offset) => self.read_missed(key, record, offset),
+            Then::Read(returning) => self.read_missed(key, returning),
         }
     }
 
-    /// An acknowledgement also waits until the record of the socket's rooms is kept.
+    /// An acknowledgement also waits until the socket is fed and its record is kept.
     fn send_ack(&mut self, key: SocketKey, frames: Vec<Frame>) {
         let Some(socket) = self.socket(key) else {
             return;

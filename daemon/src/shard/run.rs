@@ -99,9 +99,9 @@ impl State {
             return;
         };
         let key = socket.connection;
-        let bytes = match socket.following {
-            Some(_) => &joined.guarded,
-            None => &joined.plain,
+        let bytes = match socket.has_record() {
+            true => &joined.guarded,
+            false => &joined.plain,
         };
         let is_held = socket.held.is_some();
         let connection = connection_of(&mut self.connections, key);

@@ -13,6 +13,7 @@ use std::{
 use bytes::Bytes;
 use serde_json::value::RawValue;
 use slab::Slab;
+use tidings_cluster::proto::slots::Home;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
@@ -32,7 +33,7 @@ use crate::{
     http::engine::PollAnswer,
     node::Node,
     protocol::engine,
-    recovery::session::Following,
+    recovery::{session::Following, slot::SlotNo},
     transport::{
         reader::Readers,
         websocket::{WebSocket, Written},
@@ -58,8 +59,9 @@ pub(crate) enum Terms {
 
 /// A socket with a recovery record that is gone.
 pub(super) struct Leaver {
-    pub(super) pid: String,
-    pub(super) version: u64,
+    pub(super) pid: Arc<str>,
+    /// The record's slot, and the connection that held it.
+    pub(super) home: (SlotNo, Home),
     /// Whether the client may come back.
     pub(super) keep: bool,
 }
@@ -138,21 +140,29 @@ pub(crate) struct Socket {
     pub(super) session: Option<Arc<str>>,
     pub(super) expires_ms: Option<u64>,
     pub(super) recovered: bool,
-    /// Present if the client was given a `pid`.
+    /// Present if it is in recoverable rooms, or if the client was given a `pid`.
     pub(super) following: Option<Box<Following>>,
     /// The latest of its joins that the peers are told of; 0 if there are no peers.
     pub(super) announced: u64,
     /// Emits that arrive before CONNECT is answered.
-    pub(super) held: Option<Held>,
+    pub(super) held: Option<HeldBack>,
     /// Emits that wait for this client's acknowledgement, by packet id.
     pub(super) acks: HashMap<u64, Arc<AckCall>>,
     /// Its CONNECT payload, if the handler keeps it.
     pub(super) auth: Option<Box<RawValue>>,
 }
 
+impl Socket {
+    /// Whether the client was given a `pid`: then events carry what it is to return.
+    pub(super) fn has_record(&self) -> bool {
+        let following = self.following.as_ref();
+        following.is_some_and(|following| following.has_record())
+    }
+}
+
 /// Emits held back for a socket.
 #[derive(Default)]
-pub(super) struct Held {
+pub(super) struct HeldBack {
     pub(super) emits: Vec<Arc<Emit>>,
     pub(super) bytes: usize,
 }
@@ -175,7 +185,8 @@ pub(crate) struct State {
     pub(super) by_sid: HashMap<Arc<str>, ConnectionKey>,
     pub(super) sockets: Slab<Socket>,
     pub(super) by_id: HashMap<Arc<str>, SocketIndex>,
-    pub(super) by_pid: HashMap<Arc<str>, SocketIndex>,
+    /// Sockets whose client has a record, by the record's name for the connection.
+    pub(super) by_home: HashMap<u64, SocketIndex>,
     pub(super) rooms: Rooms,
     pub(super) conflations: Conflations<Arc<Emit>>,
     pub(super) timers: Timers,
@@ -228,7 +239,7 @@ impl State {
             by_sid: HashMap::new(),
             sockets: Slab::new(),
             by_id: HashMap::new(),
-            by_pid: HashMap::new(),
+            by_home: HashMap::new(),
             rooms: Rooms::default(),
             conflations: Conflations::new(Instant::now()),
             timers: Timers::default(),

@@ -7,6 +7,7 @@ mod key;
 mod kit;
 mod limits;
 mod network;
+mod recovery;
 mod sessions;
 mod steady;
 mod together;

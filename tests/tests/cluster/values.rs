@@ -79,15 +79,3 @@ mod a_later_subscriber {
         assert_eq!(values(&mut carol).await, [1]);
     }
 }
-
-mod a_client_of_a_cluster {
-    use super::*;
-
-    /// Until the history has one order across nodes, there is no promise to keep.
-    #[tokio::test]
-    async fn is_given_no_pid() {
-        let cluster = two().await;
-        let alice = cluster["a"].guest("alice").await;
-        assert_eq!(alice.pid(), None);
-    }
-}

@@ -92,9 +92,13 @@ impl Client {
         self.request(call.to_http()).await
     }
 
-    /// Looks at what the daemon shows at a path.
-    pub(super) async fn look(&mut self, path: &str) -> Result<Value, ClientError> {
-        self.request(("GET", path.to_owned(), None)).await
+    /// Asks the daemon at a path.
+    pub(super) async fn ask(
+        &mut self,
+        method: &'static str,
+        path: &str,
+    ) -> Result<Value, ClientError> {
+        self.request((method, path.to_owned(), None)).await
     }
 
     async fn request(&mut self, parts: HttpParts) -> Result<Value, ClientError> {

@@ -51,6 +51,10 @@ struct Taken {
     id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     offset: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    copies: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kept: Option<bool>,
 }
 
 /// The answer to an emit that asked for acknowledgements.
@@ -189,10 +193,13 @@ async fn finish(sent: Sent, ticket: Option<Ticket>) -> Outcome {
 }
 
 fn taken(accepted: Accepted) -> Answer {
-    let Accepted { id, offset } = accepted;
+    let Accepted { id, history } = accepted;
+    let offset = history.and_then(|kept| kept.offset);
     Answer::accepted(&Taken {
         id,
         offset: offset.map(|offset| offset.encode()),
+        copies: history.map(|kept| kept.copies),
+        kept: history.map(|kept| kept.kept),
     })
 }
 
@@ -220,7 +227,7 @@ fn argument(args: &str, attachments: &[Bytes]) -> Value {
 }
 
 /// Puts `{"base64": …}` in the place of binary values, which JSON cannot carry.
-fn fill_in(value: &mut Value, attachments: &[Bytes]) {
+pub(super) fn fill_in(value: &mut Value, attachments: &[Bytes]) {
     if value["_placeholder"] == true {
         let index = value["num"]
             .as_u64()

@@ -61,6 +61,11 @@ impl Refusal {
         Self::new(StatusCode::NOT_FOUND, "not_found", message)
     }
 
+    /// What is asked for was there, and is not any more.
+    pub(super) fn gone(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::GONE, "gone", message)
+    }
+
     /// The path knows other methods.
     pub(super) fn method(allow: String) -> Self {
         let message = format!("this path allows {allow} only");
@@ -122,10 +127,14 @@ impl Refusal {
         json!({ "error": { "code": self.code, "message": self.message } })
     }
 
+    /// The answer, without what only HTTP has to say.
+    pub(in crate::http) fn answer(&self) -> Answer {
+        Answer::new(self.status, self.value().to_string())
+    }
+
     /// The answer to the request.
     pub(super) fn response(&self) -> Response {
-        let answer = Answer::new(self.status, self.value().to_string());
-        let mut response = answer.response();
+        let mut response = self.answer().response();
         let headers = response.headers_mut();
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

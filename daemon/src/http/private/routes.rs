@@ -15,6 +15,8 @@ pub(super) enum Call {
     Metrics,
     Description,
     Cluster,
+    Slots,
+    Forget,
     EmitOne,
     EmitBatch,
     EmitStream,
@@ -29,6 +31,7 @@ pub(super) enum Call {
     DeleteSessions,
     Rooms,
     Room,
+    History,
     Join,
     Leave,
     Sockets,
@@ -64,7 +67,7 @@ const fn route(
 }
 
 /// All routes, the busiest first.
-pub(super) static ROUTES: [Route; 26] = [
+pub(super) static ROUTES: [Route; 29] = [
     route("POST", "/api/v1/emit", Some(Emit), Call::EmitOne),
     route("POST", "/api/v1/emit/batch", Some(Emit), Call::EmitBatch),
     route("POST", "/api/v1/emit/stream", Some(Emit), Call::EmitStream),
@@ -98,6 +101,13 @@ pub(super) static ROUTES: [Route; 26] = [
     route("GET", "/api/health/detailed", Some(Read), Call::Detailed),
     route("GET", "/api/openapi.json", Some(Read), Call::Description),
     route("GET", "/api/v1/cluster", Some(Read), Call::Cluster),
+    route("GET", "/api/v1/cluster/slots", Some(Read), Call::Slots),
+    route(
+        "POST",
+        "/api/v1/cluster/forget/{node}",
+        Some(Admin),
+        Call::Forget,
+    ),
     route("POST", "/api/v1/sessions", Some(Admin), Call::CreateSession),
     route("GET", "/api/v1/sessions/{id}", Some(Admin), Call::Session),
     route(
@@ -114,6 +124,12 @@ pub(super) static ROUTES: [Route; 26] = [
     ),
     route("GET", "/api/v1/rooms", Some(Read), Call::Rooms),
     route("GET", "/api/v1/rooms/{room}", Some(Read), Call::Room),
+    route(
+        "GET",
+        "/api/v1/rooms/{room}/history",
+        Some(Read),
+        Call::History,
+    ),
     route("POST", "/api/v1/rooms/{room}/join", Some(Admin), Call::Join),
     route(
         "POST",
@@ -201,7 +217,9 @@ mod tests {
                 .path
                 .replace("{id}", "a%2Fb")
                 .replace("{symbol}", "EUR%2FUSD");
-            let path = path.replace("{room}", "quote:%C3%A9");
+            let path = path
+                .replace("{room}", "quote:%C3%A9")
+                .replace("{node}", "a%2Fb");
             let (found, params) = find(route.method, &path).unwrap();
             assert_eq!(found.call, route.call, "{path}");
             assert_eq!(params.len(), route.path.matches('{').count());

@@ -138,7 +138,7 @@ pub(super) async fn detailed(api: &Api) -> Outcome {
         .iter()
         .map(|shard| shard_view(&shard.load))
         .collect();
-    let log = node.recovery.log().size().await.ok();
+    let held = super::slots::held(node).await;
     let body = json!({
         "status": status,
         "node": node.name(),
@@ -150,8 +150,8 @@ pub(super) async fn detailed(api: &Api) -> Outcome {
         "shards": shards,
         "recovery": {
             "enabled": node.recovery.is_on(),
-            "entries": log.as_ref().map(|log| log.entries),
-            "bytes": log.as_ref().map(|log| log.memory),
+            "entries": held.0,
+            "bytes": held.1,
         },
         "openFiles": open_files().await,
     });
@@ -192,20 +192,7 @@ pub(super) async fn metrics(api: &Api) -> Answer {
         "2 is well, 1 degraded, 0 failed.",
         health,
     );
-    if let Ok(log) = node.recovery.log().size().await {
-        text.single(
-            "recovery_entries",
-            "gauge",
-            "Events that can be replayed.",
-            log.entries,
-        );
-        text.single(
-            "recovery_bytes",
-            "gauge",
-            "Memory that they take.",
-            log.memory,
-        );
-    }
+    super::slots::expose(node, &mut text).await;
     super::cluster::expose(node, &mut text).await;
     Answer::new(StatusCode::OK, text.0)
 }
@@ -244,7 +231,7 @@ fn shard_view(load: &Load) -> Value {
 }
 
 /// `outbox_bytes` → `outboxBytes`.
-fn camel(name: &str) -> String {
+pub(super) fn camel(name: &str) -> String {
     let mut words = name.split('_');
     let mut camel = words.next().unwrap_or_default().to_owned();
     for word in words {

@@ -1,0 +1,85 @@
+//! Recoverable rooms in a node that starts: what the store has of them, and what runs them.
+
+use std::sync::Arc;
+
+use tidings_cluster::{
+    Cluster, History, HistoryConfig, Told,
+    proto::slots::{Limits, NodeId, RoomLimits},
+    slot_by_name,
+};
+use tidings_storage::{OpenReport, Store, StoreError};
+use tokio::sync::mpsc;
+
+use crate::{
+    config::Config,
+    recovery::keep::{Disk, Found, find},
+};
+
+/// Recoverable rooms that run.
+pub(super) struct Running {
+    pub(super) history: History,
+    /// For the shards.
+    pub(super) told: mpsc::Receiver<Told>,
+    pub(super) node: NodeId,
+}
+
+/// Starts recoverable rooms on what the store has; alone, or with the nodes of a cluster.
+pub(super) async fn start(
+    config: &Config,
+    (store, report): (&Store, &OpenReport),
+    boot: u64,
+    cluster: Option<Cluster>,
+) -> Result<Running, StoreError> {
+    let Found {
+        node,
+        slots,
+        roster,
+        forgotten,
+        unclean,
+    } = find(store, report).await?;
+    let disk = Disk::new(store.clone(), unclean);
+    let settings = HistoryConfig {
+        node,
+        boot,
+        size: config.cluster.size as u64,
+        window: config.recovery.window,
+        limits: Limits {
+            known_ms: crate::hub::IDEMPOTENCY.as_millis() as u64,
+            marks: MARKS,
+        },
+        limits_of: limits(config).into(),
+        stored: slots,
+        roster,
+        forgotten,
+        unclean,
+        seed: super::random(),
+        slot_of: slot_by_name(),
+    };
+    let (history, told) = History::start(settings, disk.clone(), cluster);
+    tokio::spawn(mark(history.clone(), disk));
+    tracing::info!(node = node.0, unclean, "history open");
+    Ok(Running {
+        history,
+        told,
+        node,
+    })
+}
+
+/// The store is clean again once the log says of itself what may be missing.
+async fn mark(history: History, disk: Arc<Disk>) {
+    history.marked().await;
+    disk.marked();
+}
+
+fn limits(config: &Config) -> RoomLimits {
+    // A client that vanished is noticed after a ping and its timeout.
+    let unnoticed = config.engine.ping_interval + config.engine.ping_timeout;
+    RoomLimits {
+        entries: config.recovery.entries_per_room,
+        bytes: config.recovery.memory as u64,
+        keep_ms: (config.recovery.window + unnoticed).as_millis() as u64,
+    }
+}
+
+/// Rooms of a slot whose trimming is remembered one by one.
+const MARKS: usize = 10_000;
