@@ -281,10 +281,23 @@ pub struct Channel {
     pub class: Class,
     /// Least time between two values of a conflated room; zero for the other classes.
     pub interval: Duration,
+    /// What recoverable rooms of the channel keep, where that is not what all keep.
+    pub keeps: Keeps,
     /// A rule for each parameter that the client supplies; none is missing.
     pub params: BTreeMap<String, Param>,
     /// The namespace in which the channel is offered.
     pub namespace: String,
+}
+
+/// What recoverable rooms of a channel keep; what is not said is as in [`Recovery`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Keeps {
+    /// How long an event is kept.
+    pub window: Option<Duration>,
+    /// Events per room.
+    pub max_entries: Option<usize>,
+    /// Bytes per room.
+    pub max_bytes: Option<usize>,
 }
 
 /// What a room promises.

@@ -8,16 +8,16 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`slot`] | where an entry stands |
-//! | [`room`] | a room's name in the log |
-//! | [`event`] | an event in the log: what is delivered, and to whom not |
-//! | [`cursor`] | the text a client keeps as its offset |
-//! | [`record`] | what of a socket is restored, in the record that the cluster keeps |
-//! | [`session`] | what a shard keeps for a socket that may be recovered |
-//! | [`keep`] | the store as the cluster sees it; what is read from it at a start |
-//! | [`desk`] | where shards and emitters ask for recovery |
-//! | [`feed`] | what the cluster tells, on its way to the shards |
-//! | [`lost`] | who may be coming back, so that limits of addresses do not hit them |
+//! | `slot` | where an entry stands |
+//! | `room` | a room's name in the log |
+//! | `event` | an event in the log: what is delivered, and to whom not |
+//! | `cursor` | the text a client keeps as its offset |
+//! | `record` | what of a socket is restored, in the record that the cluster keeps |
+//! | `session` | what a shard keeps for a socket that may be recovered |
+//! | `keep` | the store as the cluster sees it; what is read from it at a start |
+//! | `desk` | where shards and emitters ask for recovery |
+//! | `feed` | what the cluster tells, on its way to the shards |
+//! | `lost` | who may be coming back, so that limits of addresses do not hit them |
 
 pub mod cursor;
 pub(crate) mod desk;

@@ -80,11 +80,12 @@ impl Out {
 
     fn channel(&mut self, channel: &Channel) {
         let draft = Draft::from(channel);
-        let has_interval = channel.class == Class::Conflated;
-        for key in CHANNEL_KEYS
-            .iter()
-            .filter(|key| has_interval || key.name != "interval")
-        {
+        let is_shown = |key: &&Key<Draft>| match key.name {
+            "interval" => channel.class == Class::Conflated,
+            "window" | "max_entries" | "max_bytes" => draft.says(key.name),
+            _ => true,
+        };
+        for key in CHANNEL_KEYS.iter().filter(is_shown) {
             self.line(&format!("{} = {}", key.name, (key.show)(&draft)));
         }
         for (variable, param) in &channel.params {
@@ -161,8 +162,11 @@ mod tests {
             "sections, namespaces and channels"
         );
         let watchlist = &table["channels"]["watchlist"];
+        // Of what it could say of its own, but what is said for all is good for it.
+        let optional = ["window", "max_entries", "max_bytes"];
         for key in &CHANNEL_KEYS {
-            assert!(watchlist.get(key.name).is_some(), "{}", key.name);
+            let is_there = watchlist.get(key.name).is_some();
+            assert_eq!(is_there, !optional.contains(&key.name), "{}", key.name);
         }
         for key in &PARAM_KEYS {
             assert!(

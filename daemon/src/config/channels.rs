@@ -7,7 +7,7 @@ use super::defaults::{CONFLATION_INTERVAL, MAIN_NAMESPACE};
 use super::keys::{Key, key};
 use super::kind;
 use super::problem::{Problem, Problems};
-use super::{Channel, Class, Namespace, Param, RoomTemplate, USER_VARIABLE};
+use super::{Channel, Class, Keeps, Namespace, Param, RoomTemplate, USER_VARIABLE};
 
 /// A channel while it is read: what was said, before what follows from it.
 #[derive(Clone)]
@@ -15,6 +15,7 @@ pub(super) struct Draft {
     rooms: Vec<RoomTemplate>,
     class: Class,
     interval: Option<Duration>,
+    keeps: Keeps,
     namespace: String,
     pub(super) params: BTreeMap<String, Param>,
 }
@@ -27,7 +28,7 @@ pub(super) const NAMESPACE_KEYS: [Key<Namespace>; 1] = [key!(
 )];
 
 /// The settings of one `[channels.NAME]`; `params` stands beside them.
-pub(super) const CHANNEL_KEYS: [Key<Draft>; 4] = [
+pub(super) const CHANNEL_KEYS: [Key<Draft>; 7] = [
     key!(
         kind::ROOMS,
         rooms,
@@ -49,6 +50,40 @@ pub(super) const CHANNEL_KEYS: [Key<Draft>; 4] = [
             Ok(())
         },
         show: |draft| (kind::DURATION.show)(&draft.interval.unwrap_or(CONFLATION_INTERVAL)),
+        secret: false,
+    },
+    Key {
+        name: "window",
+        why: "How long events of a recoverable room are kept, if not for recovery.window; clients \
+              cannot come back after that in any case.",
+        allowed: kind::DURATION.allowed,
+        set: |draft, raw| {
+            draft.keeps.window = Some((kind::DURATION.read)(raw)?);
+            Ok(())
+        },
+        show: |draft| (kind::DURATION.show)(&draft.keeps.window.unwrap_or_default()),
+        secret: false,
+    },
+    Key {
+        name: "max_entries",
+        why: "Events kept of a recoverable room, if not recovery.entries_per_room.",
+        allowed: kind::POSITIVE.allowed,
+        set: |draft, raw| {
+            draft.keeps.max_entries = Some((kind::POSITIVE.read)(raw)?);
+            Ok(())
+        },
+        show: |draft| (kind::POSITIVE.show)(&draft.keeps.max_entries.unwrap_or_default()),
+        secret: false,
+    },
+    Key {
+        name: "max_bytes",
+        why: "Bytes kept of a recoverable room, if not as many as recovery.memory allows.",
+        allowed: kind::SIZE.allowed,
+        set: |draft, raw| {
+            draft.keeps.max_bytes = Some((kind::SIZE.read)(raw)?);
+            Ok(())
+        },
+        show: |draft| (kind::SIZE.show)(&draft.keeps.max_bytes.unwrap_or_default()),
         secret: false,
     },
     key!(
@@ -85,6 +120,7 @@ impl Default for Draft {
             rooms: Vec::new(),
             class: Class::Live,
             interval: None,
+            keeps: Keeps::default(),
             namespace: MAIN_NAMESPACE.into(),
             params: BTreeMap::new(),
         }
@@ -97,6 +133,7 @@ impl From<&Channel> for Draft {
             rooms: channel.rooms.clone(),
             class: channel.class,
             interval: (!channel.interval.is_zero()).then_some(channel.interval),
+            keeps: channel.keeps,
             namespace: channel.namespace.clone(),
             params: channel.params.clone(),
         }
@@ -108,6 +145,7 @@ impl Draft {
     pub(super) fn finish(mut self, name: &str, problems: &mut Problems) -> Channel {
         self.check_rooms(name, problems);
         self.check_interval(name, problems);
+        self.check_keeps(name, problems);
         self.check_params(name, problems);
         for room in &self.rooms {
             for variable in room.client_variables() {
@@ -122,6 +160,7 @@ impl Draft {
             rooms: self.rooms,
             class: self.class,
             interval,
+            keeps: self.keeps,
             params: self.params,
             namespace: self.namespace,
         }
@@ -153,6 +192,33 @@ impl Draft {
         let value = (kind::DURATION.show)(&interval).to_string();
         let class = format!("channels.{name}.class");
         problems.conflict(&format!("channels.{name}.interval"), value, &[&class], what);
+    }
+
+    /// What does not keep anything has nothing to say of how much.
+    fn check_keeps(&self, name: &str, problems: &mut Problems) {
+        if self.class == Class::Recoverable {
+            return;
+        }
+        let what = format!(
+            "only a channel of class \"recoverable\" keeps events; this one is \"{}\"",
+            self.class.name()
+        );
+        let class = format!("channels.{name}.class");
+        for key in CHANNEL_KEYS.iter().filter(|key| self.says(key.name)) {
+            let value = (key.show)(self).to_string();
+            let key = format!("channels.{name}.{}", key.name);
+            problems.conflict(&key, value, &[&class], what.clone());
+        }
+    }
+
+    /// Whether one of the settings of what is kept was given.
+    pub(super) fn says(&self, key: &str) -> bool {
+        match key {
+            "window" => self.keeps.window.is_some(),
+            "max_entries" => self.keeps.max_entries.is_some(),
+            "max_bytes" => self.keeps.max_bytes.is_some(),
+            _ => false,
+        }
     }
 
     fn check_params(&self, name: &str, problems: &mut Problems) {

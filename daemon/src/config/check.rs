@@ -263,7 +263,9 @@ fn check_one_class(
     other: &Channel,
     problems: &mut Problems,
 ) {
-    let alike = channel.class == other.class && channel.interval == other.interval;
+    let alike = channel.class == other.class
+        && channel.interval == other.interval
+        && channel.keeps == other.keeps;
     if alike || channel.namespace != other.namespace {
         return;
     }

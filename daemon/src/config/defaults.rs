@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{
-    Auth, AuthMode, Channel, CharSet, Class, Cluster, Config, Drain, Engine, Http, Limits, Listen,
-    Log, LogFormat, Namespace, Node, Param, Recovery, RoomTemplate, Transports,
+    Auth, AuthMode, Channel, CharSet, Class, Cluster, Config, Drain, Engine, Http, Keeps, Limits,
+    Listen, Log, LogFormat, Namespace, Node, Param, Recovery, RoomTemplate, Transports,
 };
 
 const KIB: usize = 1024;
@@ -180,6 +180,7 @@ fn channel(room: &str, class: Class) -> Channel {
         rooms: vec![RoomTemplate::parse(room).expect("the profile's room names are legal")],
         class,
         interval: Duration::ZERO,
+        keeps: Keeps::default(),
         params: BTreeMap::new(),
         namespace: MAIN_NAMESPACE.into(),
     }

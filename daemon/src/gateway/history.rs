@@ -4,15 +4,18 @@ use std::sync::Arc;
 
 use tidings_cluster::{
     Cluster, History, HistoryConfig, Told,
-    proto::slots::{Limits, NodeId, RoomLimits},
+    proto::slots::{Limits, LimitsOf, NodeId, RoomLimits},
     slot_by_name,
 };
 use tidings_storage::{OpenReport, Store, StoreError};
 use tokio::sync::mpsc;
 
 use crate::{
-    config::Config,
-    recovery::keep::{Disk, Found, find},
+    config::{Channel, Config, Keeps},
+    recovery::{
+        keep::{Disk, Found, find},
+        room,
+    },
 };
 
 /// Recoverable rooms that run.
@@ -47,7 +50,7 @@ pub(super) async fn start(
             known_ms: crate::hub::IDEMPOTENCY.as_millis() as u64,
             marks: MARKS,
         },
-        limits_of: limits(config).into(),
+        limits_of: limits(config),
         stored: slots,
         roster,
         forgotten,
@@ -71,14 +74,28 @@ async fn mark(history: History, disk: Arc<Disk>) {
     disk.marked();
 }
 
-fn limits(config: &Config) -> RoomLimits {
+/// What is kept of each room: what its channel says, else what is said for all.
+fn limits(config: &Config) -> LimitsOf {
     // A client that vanished is noticed after a ping and its timeout.
     let unnoticed = config.engine.ping_interval + config.engine.ping_timeout;
-    RoomLimits {
-        entries: config.recovery.entries_per_room,
-        bytes: config.recovery.memory as u64,
-        keep_ms: (config.recovery.window + unnoticed).as_millis() as u64,
-    }
+    let recovery = config.recovery.clone();
+    let of = move |keeps: Keeps| RoomLimits {
+        entries: keeps.max_entries.unwrap_or(recovery.entries_per_room),
+        bytes: keeps.max_bytes.unwrap_or(recovery.memory) as u64,
+        keep_ms: (keeps.window.unwrap_or(recovery.window) + unnoticed).as_millis() as u64,
+    };
+    let channels: Vec<Channel> = config.channels.values().cloned().collect();
+    LimitsOf::new(move |key| {
+        let named = room::parse(key);
+        let is_of = |channel: &&Channel| {
+            named.is_some_and(|(namespace, name)| {
+                let rooms = &channel.rooms;
+                channel.namespace == namespace && rooms.iter().any(|room| room.matches(name))
+            })
+        };
+        let channel = channels.iter().find(is_of);
+        of(channel.map_or_else(Keeps::default, |channel| channel.keeps))
+    })
 }
 
 /// Rooms of a slot whose trimming is remembered one by one.

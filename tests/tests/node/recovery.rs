@@ -239,10 +239,19 @@ async fn checks_the_session_again() {
 
 #[tokio::test]
 async fn tells_of_a_gap_instead_of_hiding_it() {
-    let node = Node::new()
-        .config("recovery.entries_per_room", 10)
-        .start()
-        .await;
+    gap(Node::new().config("recovery.entries_per_room", 10)).await;
+}
+
+#[tokio::test]
+async fn keeps_of_a_channel_what_that_says() {
+    let trades = "[channels.trades]\nrooms = [\"trades:{user}\"]\nclass = \"recoverable\"\n\
+                  max_entries = 10\n";
+    gap(Node::new().tables(trades)).await;
+}
+
+/// A client misses more than the ten trades that are kept.
+async fn gap(node: Node) {
+    let node = node.start().await;
     let session = node.session("alice").await;
     let mut client = subscribed(&node, &session).await;
     trade(&node, 0, 1).await;

@@ -369,7 +369,7 @@ fn says_what_is_wrong_with_channels() {
         (
             "[channels.news]\nroom = \"news\"\nrooms = [\"news\"]",
             "channels.news.room: unknown; did you mean rooms? known here: rooms, class, \
-             interval, namespace, params",
+             interval, window, max_entries, max_bytes, namespace, params",
         ),
         (
             "[channels.news]\nrooms = [\"news\"]\nclass = \"fast\"",
@@ -380,6 +380,11 @@ fn says_what_is_wrong_with_channels() {
             "[channels.news]\nrooms = [\"news\"]\nclass = \"recoverable\"\ninterval = \"1s\"",
             "channels.news.interval = \"1s\": only a channel of class \"conflated\" has an \
              interval; this one is \"recoverable\"",
+        ),
+        (
+            "[channels.news]\nrooms = [\"news\"]\nmax_entries = 5",
+            "channels.news.max_entries = 5: only a channel of class \"recoverable\" keeps events; \
+             this one is \"live\"",
         ),
         (
             "[channels.news]\nrooms = [\"news\"]\nclass = \"conflated\"\ninterval = \"0s\"",
