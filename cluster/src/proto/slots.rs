@@ -61,6 +61,12 @@
 //! *Feed, cursor, recover*
 //! - **A stream is of one epoch.** A late request opened the same stream at the next owner,
 //!   and its numbers fitted.
+//! - **A place may be named by a later epoch** of the same branch, as a chain remembers only so many:
+//!   `Position`s are in the order of their numbers, and `valid` has no lower bound by epoch. When
+//!   a record is put, places in rooms that have been fed here without a break are named anew; an
+//!   owner writes that if it is worth it, and `Action::Renew` asks for it where the record's own
+//!   slot was quiet. So a socket can be recovered however long it is connected, if its last event
+//!   was in one of the epochs that are remembered, or there was none.
 //! - **The start and the cursor must both be on the branch**, not only the later: the order of
 //!   two positions says nothing if the log forked between them. On a live socket each entry's
 //!   position replaces that of its slot.
@@ -188,6 +194,8 @@ pub struct Slots {
     due: BTreeSet<(u64, u64)>,
     /// The epoch that was told to the edge, by slot.
     epochs: Vec<Option<Eid>>,
+    /// The counter of the epoch when records were last put again for a slot's sake.
+    renewed: Vec<Option<u64>>,
     beat_ms: u64,
     /// Slots that were touched since the last actions.
     touched: BTreeSet<SlotNo>,
@@ -239,6 +247,7 @@ impl Slots {
             context,
             numbers: Numbers::new(boot),
             epochs: vec![None; machines.len()],
+            renewed: vec![None; machines.len()],
             machines,
             listening: BTreeMap::new(),
             asked: BTreeMap::new(),

@@ -91,6 +91,13 @@ pub enum Action {
         /// Which.
         eid: Eid,
     },
+    /// A slot has had so many epochs that places in it will soon be too old to be proved: homes put
+    /// the records again that have rooms of this slot, wherever the records are. In time; no client
+    /// waits for it.
+    Renew {
+        /// Which.
+        slot: SlotNo,
+    },
     /// The log of an owned slot can be read up to here: for metrics.
     Committed {
         /// Which slot.

@@ -1,5 +1,6 @@
 //! What this node wants of slots' owners, wherever they are.
 
+use super::entry::RENEW;
 use super::listen::Listening;
 use super::{Action, Answer, Message, NodeId, Position, Request, Room, SlotNo, Slots};
 
@@ -23,8 +24,19 @@ pub(super) struct Asked {
 
 impl Slots {
     /// Asks a slot's owner, again and again; [`Action::Answer`] comes within three seconds.
-    pub fn ask(&mut self, rid: u64, slot: SlotNo, request: Request, now: super::Now) {
+    ///
+    /// A record that is put may say where rooms were joined long ago: what is stored is the same
+    /// place as far as the member is concerned, named so that it can still be proved after many
+    /// epochs.
+    pub fn ask(&mut self, rid: u64, slot: SlotNo, mut request: Request, now: super::Now) {
         self.context.now = now;
+        if let Request::Put { record, .. } = &mut request {
+            for (room, (slot, start)) in &mut record.rooms {
+                let listening = self.listening.get(slot);
+                let renewed = listening.and_then(|it| it.renewed(room, *start));
+                *start = renewed.unwrap_or(*start);
+            }
+        }
         let asked = Asked {
             rid,
             slot,
@@ -67,6 +79,11 @@ impl Slots {
         };
         *told = Some(eid);
         self.context.actions.push(Action::Epoch { slot, eid });
+        let renewed = self.renewed[usize::from(slot)].get_or_insert(eid.counter);
+        if eid.counter.abs_diff(*renewed) >= RENEW {
+            *renewed = eid.counter;
+            self.context.actions.push(Action::Renew { slot });
+        }
         if let Some(listening) = self.listening.get_mut(&slot) {
             listening.meet(machine, &mut self.numbers, &mut self.context);
         }

@@ -3,7 +3,7 @@
 use super::{Eid, Position};
 
 /// How many epochs of a slot are remembered. A position of an older one can no longer be proved.
-pub const MAX_EPOCHS: usize = 64;
+pub const MAX_EPOCHS: usize = 256;
 
 /// The epochs of one branch and the number at which each began; the last may be open.
 ///
@@ -42,17 +42,19 @@ impl Chain {
         Some((self.0[at].1, last))
     }
 
-    /// Which epoch a number belongs to.
-    pub fn epoch_of(&self, seq: u64) -> Option<Eid> {
-        let at = self.0.iter().rfind(|(_, start)| *start <= seq);
-        at.map(|(eid, _)| *eid)
+    /// Which epoch a number belongs to, or the latest if that will be forgotten soon.
+    pub fn name(&self, seq: u64) -> Option<Eid> {
+        let recent = &self.0[self.0.len().saturating_sub(MAX_EPOCHS / 2)..];
+        let at = recent.iter().rfind(|(_, start)| *start <= seq);
+        at.or(recent.last()).map(|(eid, _)| *eid)
     }
 
     /// Whether a position lies on this branch, which can be read up to `end`.
+    ///
+    /// It may be before its epoch, as all that went before an epoch is fixed.
     pub fn holds(&self, position: Position, end: u64) -> bool {
-        // Before an epoch's first entry a position is the end of what preceded it.
-        self.extent(position.eid, end)
-            .is_some_and(|(start, last)| start - 1 <= position.seq && position.seq <= last)
+        let extent = self.extent(position.eid, end);
+        extent.is_some_and(|(_, last)| position.seq <= last)
     }
 
     /// Up to where two logs are the same; none if they share nothing that is remembered.
@@ -90,10 +92,10 @@ mod tests {
     }
 
     #[test]
-    fn a_position_is_held_within_its_epoch() {
+    fn a_position_is_held_up_to_the_end_of_its_epoch() {
         let chain = chain(&[(1, 1), (2, 4), (3, 4)]);
-        let held = [at(1, 0), at(1, 3), at(2, 3), at(3, 3), at(3, 5)];
-        let not = [at(1, 4), at(2, 2), at(2, 4), at(3, 2), at(3, 6), at(4, 5)];
+        let held = [at(1, 0), at(1, 3), at(2, 2), at(2, 3), at(3, 1), at(3, 5)];
+        let not = [at(1, 4), at(2, 4), at(3, 6), at(4, 5)];
         assert!(held.iter().all(|position| chain.holds(*position, 5)));
         assert!(!not.iter().any(|position| chain.holds(*position, 5)));
     }
@@ -112,6 +114,17 @@ mod tests {
         assert_eq!(one.common(9, &chain(&[(1, 1), (3, 3)]), 20), Some(2));
         assert_eq!(one.common(9, &chain(&[(3, 3)]), 20), None);
         assert_eq!(Chain::default().common(0, &one, 9), None);
+    }
+
+    #[test]
+    fn a_number_is_named_by_its_epoch_unless_that_is_old() {
+        let mut chain = chain(&[(1, 1), (2, 4)]);
+        assert_eq!((chain.name(3), chain.name(4)), (Some(eid(1)), Some(eid(2))));
+        for counter in 3..MAX_EPOCHS as u64 {
+            chain.open(eid(counter), 10);
+        }
+        assert_eq!(chain.name(3), chain.last());
+        assert_eq!(Chain::default().name(3), None);
     }
 
     #[test]

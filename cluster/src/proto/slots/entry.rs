@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::{NodeId, Position};
+use super::{MAX_EPOCHS, NodeId, Position};
 
 /// A slot's number.
 pub type SlotNo = u8;
@@ -12,6 +12,10 @@ pub type SlotNo = u8;
 pub type Room = Bytes;
 /// The secret name under which a connection's client may come back.
 pub type Pid = Bytes;
+
+/// After so many epochs of a slot records that name places in it are written again. Few in tests, so
+/// that it happens.
+pub(super) const RENEW: u64 = if cfg!(test) { 3 } else { MAX_EPOCHS as u64 / 4 };
 
 /// One entry of a slot's log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +32,11 @@ impl Entry {
     /// Whether it only keeps an id known.
     pub fn is_stub(&self) -> bool {
         matches!(&self.body, Body::Event { payload: None, .. })
+    }
+
+    /// Whether it is an event of a room.
+    pub fn is_of(&self, room: &Room) -> bool {
+        matches!(&self.body, Body::Event { room: of, .. } if of == room)
     }
 
     /// The bytes that it takes in a message.
@@ -114,6 +123,15 @@ impl Record {
         let gone = self.gone_ms.map_or(1, |_| 1 + NUMBER);
         let home = 3 * NUMBER;
         home + NUMBER + LENGTH + rooms.sum::<usize>() + stale + gone + LENGTH + self.data.len()
+    }
+
+    /// Whether places in it are named by much later epochs than in an older one.
+    pub(super) fn renews(&self, older: &Self) -> bool {
+        self.rooms.iter().any(|(room, (_, place))| {
+            let was = older.rooms.get(room);
+            let far = |was: u64| place.eid.counter.abs_diff(was) >= RENEW;
+            was.is_some_and(|(_, was)| far(was.eid.counter))
+        })
     }
 
     /// A home takes it over.

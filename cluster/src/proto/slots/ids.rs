@@ -1,5 +1,7 @@
 //! Names of nodes, epochs and places in a slot's log.
 
+use std::cmp::Ordering;
+
 /// A node's name in the rules of recovery: random, stored with the data; a wiped store is a new
 /// one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,13 +21,28 @@ pub struct Eid {
 
 /// A place in the log of one slot: everything up to and including `seq` is behind it.
 ///
-/// The derived order (epoch, then number) is the order of the log: along one branch both rise.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// `eid` says on which branch `seq` is counted: that of this epoch. Mostly it is the epoch that
+/// wrote `seq`, or began there; where a place must outlive that it is a later one.
+///
+/// Ordered by number, which is the order of the log along one branch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Position {
-    /// The epoch that `seq` is counted in; a number alone could mean another branch.
+    /// A number alone could mean another branch.
     pub eid: Eid,
     /// Number within the slot, over all of its rooms.
     pub seq: u64,
+}
+
+impl Ord for Position {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.seq, self.eid).cmp(&(other.seq, other.eid))
+    }
+}
+
+impl PartialOrd for Position {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 /// The present, as the edge sees it.

@@ -19,6 +19,10 @@ struct Joined {
     is_ready: bool,
     /// The present stream was asked for it.
     is_asked: bool,
+    /// Which of the epochs that were heard of was the first since it is ready.
+    since: usize,
+    /// Nothing came of it after this.
+    quiet: u64,
     /// Who waits to be told from where on.
     waiting: Vec<u64>,
 }
@@ -39,6 +43,9 @@ pub(super) struct Listening {
     awaits_more: bool,
     position: Option<Position>,
     rooms: BTreeMap<Room, Joined>,
+    /// Epochs of the branch that is heard, in the order in which they were. Sixteen bytes for each
+    /// owner that the slot has while anybody here listens.
+    epochs: Vec<Eid>,
 }
 
 impl Listening {
@@ -54,6 +61,22 @@ impl Listening {
 
     pub(super) fn is_empty(&self) -> bool {
         self.rooms.is_empty()
+    }
+
+    /// A place in a room, of a member that is here since, so that it does not age: if nothing came
+    /// after it, then where the feed is, else on the branch of the present epoch. It was given while
+    /// the room was fed here, without a break since: so it is on this branch.
+    pub(super) fn renewed(&self, room: &Room, place: Position) -> Option<Position> {
+        let (joined, present) = (self.rooms.get(room)?, self.position?);
+        let known = self.epochs.get(joined.since..)?;
+        if !joined.is_ready || !known.contains(&place.eid) || place.seq > present.seq {
+            return None;
+        }
+        let is_quiet = place.seq >= joined.quiet;
+        Some(Position {
+            eid: present.eid,
+            seq: if is_quiet { present.seq } else { place.seq },
+        })
     }
 
     pub(super) fn join(&mut self, slot: SlotNo, room: &Room, rid: u64, context: &mut Context) {
@@ -186,15 +209,25 @@ impl Listening {
             self.rooms.remove(&room);
             context.actions.push(Action::Cut { slot, room });
         }
-        let wanted = |entry: &std::sync::Arc<super::Entry>| match &entry.body {
-            Body::Event { room, .. } => self.is_ready(room),
+        let mut wanted = |entry: &std::sync::Arc<super::Entry>| match &entry.body {
+            Body::Event { room, .. } => match self.rooms.get_mut(room) {
+                Some(joined) if joined.is_ready => {
+                    joined.quiet = entry.position.seq;
+                    true
+                }
+                _ => false,
+            },
             Body::Record { .. } => false,
         };
-        let entries: Vec<_> = entries.into_iter().filter(wanted).collect();
+        let mut entries = entries;
+        entries.retain(&mut wanted);
         if !entries.is_empty() {
             context.actions.push(Action::Deliver { slot, entries });
         }
         self.position = Some(position);
+        if !self.epochs.contains(&position.eid) {
+            self.epochs.push(position.eid);
+        }
         if nth == 0 {
             self.is_open = true;
             let asked = self.rooms.iter().filter(|(_, joined)| joined.is_asked);
@@ -218,6 +251,11 @@ impl Listening {
 
     fn ready(&mut self, slot: SlotNo, room: &Room, at: Position, context: &mut Context) {
         if let Some(joined) = self.rooms.get_mut(room) {
+            if !joined.is_ready {
+                let mut epochs = self.epochs.iter();
+                joined.since = epochs.rposition(|eid| *eid == at.eid).unwrap_or(0);
+                joined.quiet = at.seq;
+            }
             joined.is_ready = true;
             for rid in std::mem::take(&mut joined.waiting) {
                 context.actions.push(Action::Joined { slot, rid, at });

@@ -238,7 +238,7 @@ impl Machine {
         let later = owned.waiting.split_off(&(owned.commit + 1));
         let (copies, kept, eid) = (owned.copies.len() as u8, owned.kept, owned.eid);
         for (seq, waiting) in std::mem::replace(&mut owned.waiting, later) {
-            let eid = self.log.chain.epoch_of(seq).unwrap_or(eid);
+            let eid = self.log.chain.name(seq).unwrap_or(eid);
             let position = Position { eid, seq };
             for Waiting {
                 to,

@@ -95,10 +95,13 @@ impl Machine {
         let holds = |position| self.log.chain.holds(position, self.log.end);
         let notice = context.rules.keep(Rule::NoticeFork);
         // The home may have taken it over on two branches, of which this is the other.
-        let is_taken_here = taken.is_none_or(holds) || !notice;
+        // What it wrote last was written after that: if one is here, so is the other, though nobody
+        // remembers its epoch.
+        let is_taken_here = taken.is_none_or(holds) || last.is_some_and(holds) || !notice;
         let is_own = old.home == record.home && is_taken_here;
         if is_own || !context.rules.keep(Rule::RefuseOldHome) {
-            if old.change >= record.change {
+            let renews = old.change == record.change && record.renews(old);
+            if old.change >= record.change && !renews {
                 self.answer_at(seq, asker, None, None, context);
                 return None;
             }

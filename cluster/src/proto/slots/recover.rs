@@ -44,6 +44,8 @@ pub struct Recovery {
     entries: Vec<Arc<Entry>>,
     /// Up to where each room was read, or had been seen.
     seen: BTreeMap<Room, Position>,
+    /// Where each was taken up.
+    taken: BTreeMap<Room, (SlotNo, Position)>,
     /// What the client's offset says of these slots.
     before: Cursor,
     /// And what it says after what was missed.
@@ -68,6 +70,9 @@ pub enum Step {
         after: Cursor,
         /// By room: live entries up to here are among them, or were seen before.
         seen: BTreeMap<Room, Position>,
+        /// What the record's rooms are from now on: where it was taken up, named so that it can be
+        /// proved for long.
+        rooms: BTreeMap<Room, (SlotNo, Position)>,
     },
     /// It cannot be proved what was missed: a new pid.
     Refused,
@@ -107,7 +112,7 @@ impl Recovery {
             let known = known.entry(*slot).or_default();
             known.insert(*start);
             known.extend(sent.copied());
-            // Along a branch epochs rise, so the later of two positions needs no log.
+            // Along a branch numbers rise, so the later of two positions needs no log.
             let position = match sent {
                 Some(sent) if rules.keep(Rule::LaterOfBoth) => *sent.max(start),
                 Some(sent) => *sent,
@@ -122,6 +127,11 @@ impl Recovery {
             known.clear();
         }
         let all = rooms.iter();
+        let taken = all.clone().flat_map(|(slot, of)| {
+            let places = of.iter();
+            places.map(|(room, after)| (room.clone(), (*slot, *after)))
+        });
+        let taken = taken.collect();
         let joining = all.flat_map(|(slot, of)| of.keys().map(|room| (*slot, room.clone())));
         Some(Self {
             joining: joining.collect(),
@@ -133,6 +143,7 @@ impl Recovery {
             rooms,
             entries: Vec::new(),
             seen: BTreeMap::new(),
+            taken,
             after: before.clone(),
             before,
         })
@@ -184,6 +195,14 @@ impl Recovery {
                 }
                 for (room, after) in self.rooms.get(&slot).into_iter().flatten() {
                     self.seen.insert(room.clone(), upto.max(*after));
+                    let missed = self.entries.iter().any(|entry| entry.is_of(room));
+                    if let Some((_, place)) = self.taken.get_mut(room)
+                        && place.seq <= upto.seq
+                    {
+                        // All of these are on this branch, or it would not have been read.
+                        let seq = if missed { place.seq } else { upto.seq };
+                        *place = Position { seq, ..upto };
+                    }
                 }
                 let after = self.after.entry(slot).or_default();
                 *after = upto.max(*after);
@@ -205,6 +224,7 @@ impl Recovery {
             before: std::mem::take(&mut self.before),
             after: std::mem::take(&mut self.after),
             seen: std::mem::take(&mut self.seen),
+            rooms: std::mem::take(&mut self.taken),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A cluster of one: the same code, and nothing is said to anybody.
 
+mod epochs;
 mod group;
 mod history;
 mod pieces;

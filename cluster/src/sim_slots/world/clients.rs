@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::acts::{ROOMS, room};
+use super::gateway::names;
 use super::{Checked, Event, World};
 use crate::proto::slots::{Pid, Position, Room, SlotNo};
 
@@ -118,11 +119,10 @@ impl World {
         let record = homes
             .map(|(_, record)| record)
             .ok_or("10: a record is lost")?;
-        let written = record
-            .rooms
-            .into_iter()
-            .map(|(room, (_, start))| (room, start));
-        let written: BTreeMap<Room, Position> = written.collect();
+        let written = names(&record);
+        if !written.keys().eq(record.rooms.keys()) {
+            return Err(format!("10: {written:?} is not {:?}", record.rooms));
+        }
         if written != *rooms {
             return Err(format!(
                 "10: {pid:?} is in {rooms:?}, {written:?} is written"

@@ -127,6 +127,7 @@ impl World {
             }
             Action::Answer { rid, answer } => self.answered(host, rid, answer)?,
             Action::Epoch { slot, .. } => self.epoch(host, slot),
+            Action::Renew { slot } => self.renew(host, slot),
             Action::Joined { rid, at, .. } => self.joined(host, rid, at)?,
             Action::Deliver { slot, entries } => self.deliver(host, slot, &entries)?,
             Action::Cut { room, .. } => self.cut_room(host, &room),

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::host::Process;
 use super::{Checked, World};
 use crate::proto::slots::{
-    Answer, Cursor, Entry, Home, Position, Record, Recovery, Request, Room, SlotNo,
+    Answer, Cursor, Eid, Entry, Home, Position, Record, Recovery, Request, Room, SlotNo,
 };
 use crate::sim_slots::client::{Frame, Offset};
 
@@ -16,7 +16,7 @@ use crate::sim_slots::client::{Frame, Offset};
 #[derive(Clone, Debug)]
 pub(super) struct Member {
     pub(super) slot: SlotNo,
-    /// Where it began; none until the room is fed.
+    /// Where it began, as the client was told: names it. None until the room is fed.
     pub(super) start: Option<Position>,
     /// Up to where it has everything.
     pub(super) seen: Position,
@@ -30,7 +30,7 @@ pub(super) struct Member {
 pub(super) enum Phase {
     /// Its record is being taken, or written for the first time.
     Opening,
-    Recovering(Recovery),
+    Recovering(Box<Recovery>),
     Live,
 }
 
@@ -202,6 +202,7 @@ impl World {
             return;
         }
         (socket.is_writing, socket.again) = (true, false);
+        socket.note_names();
         let (slot, change) = (socket.slot, socket.record.change);
         let request = Request::Put {
             pid: socket.pid.clone(),
@@ -318,6 +319,33 @@ impl World {
         }
         Ok(())
     }
+}
+
+impl Socket {
+    /// What names each membership goes with the record: places in it change.
+    pub(super) fn note_names(&mut self) {
+        let rooms = self.record.rooms.keys();
+        let named = rooms.filter_map(|room| Some((room, self.members.get(room)?.start?)));
+        let line = |(room, Position { eid, seq }): (&Room, Position)| {
+            let room = String::from_utf8_lossy(room);
+            format!("{room} {} {} {seq}\n", eid.counter, eid.random)
+        };
+        self.record.data = named.map(line).collect::<String>().into();
+    }
+}
+
+/// What names the memberships of a record.
+pub(super) fn names(record: &Record) -> BTreeMap<Room, Position> {
+    let text = String::from_utf8_lossy(&record.data);
+    let name = |line: &str| {
+        let mut words = line.split(' ');
+        let room = Bytes::from(words.next()?.to_owned());
+        let mut number = || words.next()?.parse().ok();
+        let (counter, random, seq) = (number()?, number()?, number()?);
+        let eid = Eid { counter, random };
+        Some((room, Position { eid, seq }))
+    };
+    text.lines().filter_map(name).collect()
 }
 
 impl Process {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::gateway::{Member, Phase, Wanted};
+use super::gateway::{Member, Phase, Wanted, names};
 use super::{Checked, World};
 use crate::proto::slots::{
     Answer, Cursor, Entry, Position, Presented, Recovery, Request, Room, Rule, SlotNo, Step,
@@ -62,10 +62,11 @@ impl World {
             }
             return self.step(host, conn, Step::Refused);
         };
+        let names = names(&record);
         for (room, (slot, start)) in &record.rooms {
             let member = Member {
                 slot: *slot,
-                start: Some(*start),
+                start: names.get(room).copied(),
                 seen: *start,
                 is_leaving: false,
             };
@@ -76,7 +77,7 @@ impl World {
         socket.record = record;
         let rooms = recovery.rooms();
         let end = recovery.end();
-        socket.phase = Phase::Recovering(recovery);
+        socket.phase = Phase::Recovering(Box::new(recovery));
         for (slot, room) in rooms {
             self.join_room(host, conn, slot, &room);
         }
@@ -126,7 +127,13 @@ impl World {
                 before,
                 after,
                 seen,
-            } => self.recovered(host, conn, &entries, (before, after), &seen)?,
+                rooms,
+            } => {
+                if let Some(socket) = self.socket(host, conn) {
+                    socket.record.rooms = rooms;
+                }
+                self.recovered(host, conn, &entries, (before, after), &seen)?;
+            }
         }
         Ok(())
     }
@@ -149,12 +156,7 @@ impl World {
         socket.cursor = before;
         let held = std::mem::take(&mut socket.held);
         let (pid, client, kept) = (socket.pid.clone(), socket.client, socket.is_taken_kept);
-        let rooms = socket.record.rooms.iter();
-        let recovered = Some(
-            rooms
-                .map(|(room, (_, start))| (room.clone(), *start))
-                .collect(),
-        );
+        let recovered = Some(names(&socket.record));
         let frame = Frame::Connect {
             pid,
             recovered,

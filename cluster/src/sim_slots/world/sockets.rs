@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::gateway::{Member, Phase, Wanted};
+use super::gateway::{Member, Phase, Socket, Wanted};
 use super::{Checked, World};
 use crate::proto::slots::{Body, Entry, Home, Position, Request, Room, Rule, SlotNo};
 use crate::sim_slots::client::{Frame, Offset};
@@ -104,6 +104,17 @@ impl World {
         let of_slot = sockets.filter(|(_, it)| it.slot == slot);
         let live = of_slot.filter(|(_, it)| it.is_writing || matches!(it.phase, Phase::Live));
         let conns: Vec<u64> = live.map(|(conn, _)| *conn).collect();
+        conns.into_iter().for_each(|conn| self.write(host, conn));
+    }
+
+    /// Homes put records again that have rooms of this slot.
+    pub(super) fn renew(&mut self, host: usize, slot: SlotNo) {
+        let process = self.hosts[host].process.as_ref();
+        let sockets = process.map(|it| it.sockets.iter()).into_iter().flatten();
+        let live = sockets.filter(|(_, it)| matches!(it.phase, Phase::Live));
+        let of_slot = |of: &Socket| of.record.rooms.values().any(|(of, _)| *of == slot);
+        let conns = live.filter(|(_, it)| of_slot(it)).map(|(conn, _)| *conn);
+        let conns: Vec<u64> = conns.collect();
         conns.into_iter().for_each(|conn| self.write(host, conn));
     }
 

@@ -61,12 +61,18 @@ impl Group {
         group
     }
 
-    /// All see each other.
+    /// All see each other, and are ready.
     pub(super) fn look(&mut self) {
+        let all = self.nodes.keys().copied().collect();
+        self.look_at(&all);
+    }
+
+    /// All see each other, and which are ready.
+    pub(super) fn look_at(&mut self, ready: &BTreeSet<NodeId>) {
         let all: BTreeSet<NodeId> = self.nodes.keys().copied().collect();
         let view = View {
             alive: all.clone(),
-            ready: all.clone(),
+            ready: ready.clone(),
             boots: all.iter().map(|id| (*id, 1)).collect(),
         };
         let now = self.now();
@@ -173,6 +179,22 @@ impl Group {
             self.run(100);
         }
         panic!("no answer");
+    }
+
+    /// Joins a room at a node; returns from where on it is fed.
+    pub(super) fn join(&mut self, at: NodeId, slot: SlotNo, room: &str) -> Position {
+        self.rid += 1;
+        let (of, now) = (self.rid, self.now());
+        let room = Bytes::copy_from_slice(room.as_bytes());
+        let node = self.nodes.get_mut(&at).unwrap();
+        node.join(of, slot, &room, now);
+        self.settle();
+        let rest = self.rest.get(&at).into_iter().flatten();
+        let mut joined = rest.filter_map(|action| match action {
+            Action::Joined { rid, at, .. } if *rid == of => Some(*at),
+            _ => None,
+        });
+        joined.next().expect("a room is fed at once")
     }
 
     /// Appends an event at a node.
