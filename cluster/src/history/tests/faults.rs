@@ -93,6 +93,9 @@ async fn the_slots_of_a_node_whose_disk_fails_go_to_others_for_a_while() {
     assert_eq!(done.copies, 2);
     assert!(three.nodes[at].try_emit("trades:u1", "c").await.is_err());
     three.hosts[at].disk.fails.store(false, Relaxed);
+    while three.nodes[at].history.is_failing().is_some() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     three.settle(3).await;
     let done = three.nodes[at].emit("trades:u1", "d").await;
     assert!(done.kept && done.copies == 2, "{done:?}");

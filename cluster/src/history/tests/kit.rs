@@ -335,7 +335,8 @@ impl Node {
                 Err(other) => panic!("{other}"),
             }
         }
-        panic!("no owner")
+        let (failing, counts) = (self.history.is_failing(), self.history.counts());
+        panic!("no owner: {failing:?} {counts:?}")
     }
 
     pub(super) async fn try_emit(&self, room: &str, id: &str) -> Result<Done, Refused> {

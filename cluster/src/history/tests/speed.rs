@@ -52,3 +52,40 @@ async fn appends() {
     }
     measure("three, a flush of 1 to 2 ms", &three.nodes[0]).await;
 }
+
+/// What this process has used of the processor, by the kernel's count of hundredths of a second.
+fn used() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat
+        .rsplit(')')
+        .next()
+        .unwrap()
+        .split_whitespace()
+        .collect();
+    let hundredths: u64 = fields[11..13]
+        .iter()
+        .map(|it| it.parse::<u64>().unwrap())
+        .sum();
+    Duration::from_millis(10 * hundredths)
+}
+
+async fn idle(what: &str) {
+    const WHILE: Duration = Duration::from_secs(10);
+    let before = used();
+    tokio::time::sleep(WHILE).await;
+    let share = (used() - before).as_secs_f64() / WHILE.as_secs_f64();
+    println!("{what}: {:.2} % of a core", 100.0 * share);
+}
+
+#[tokio::test]
+#[ignore = "a measurement"]
+async fn nothing_to_do() {
+    let mut host = Host::new(1, 1);
+    let node = host.start(None);
+    node.emit("a:u1", "1").await;
+    idle("one node, idle").await;
+    drop(node);
+    let three = Three::start(3).await;
+    idle("three nodes, idle, all in one").await;
+    drop(three);
+}
