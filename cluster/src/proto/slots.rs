@@ -134,7 +134,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use action::{Action, Token};
 pub use chain::{Chain, MAX_EPOCHS};
 pub use context::View;
-pub use entry::{Body, Entry, Home, Kept, Pid, Record, Room, SlotNo};
+pub use entry::{Body, Entry, Home, Kept, MAX_EVENT, MAX_NAME, Pid, Record, Room, SlotNo};
 pub use hash::{rendezvous, slot_of, tag};
 pub use ids::{Eid, NodeId, Now, Position};
 pub use log::{After, Basis, Invalid, Limits, LimitsOf, Rest, RoomLimits, Stored, Write};

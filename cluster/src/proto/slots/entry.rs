@@ -17,6 +17,12 @@ pub type Pid = Bytes;
 /// that it happens.
 pub(super) const RENEW: u64 = if cfg!(test) { 3 } else { MAX_EPOCHS as u64 / 4 };
 
+/// The longest name of a room, with whatever else tells it apart: it is part of a key in the store.
+pub const MAX_NAME: usize = 2048;
+
+/// The most that an event may have, its id included: it is a row in the store.
+pub const MAX_EVENT: usize = 8 << 20;
+
 /// One entry of a slot's log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {

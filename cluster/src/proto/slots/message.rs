@@ -233,7 +233,7 @@ pub enum Message {
 /// Something that only a slot's owner can do. Safe to repeat.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// Append an event.
+    /// Append an event; at most [`super::MAX_NAME`] and [`super::MAX_EVENT`] bytes.
     Emit {
         /// Its room.
         room: Room,
@@ -326,7 +326,8 @@ pub enum Answer {
         /// Up to where was read. If that is less than was asked for, go on from there.
         upto: Position,
     },
-    /// A position proves nothing: what followed it is not known.
+    /// A position proves nothing: what followed it is not known. Or an event is too large, or its
+    /// room's name too long.
     Invalid,
     /// The asked node does not own the slot, or not any more: outcome unknown.
     NotOwner,

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::context::{Context, Then};
 use super::copying::Copying;
+use super::entry::{MAX_EVENT, MAX_NAME};
 use super::feed::Feeder;
 use super::follow::put_record;
 use super::machine::{Machine, Role};
@@ -109,6 +110,13 @@ impl Machine {
             return context.send(from, self.slot, Message::Told { rid, answer });
         }
         match request {
+            Request::Emit { room, id, payload }
+                if room.len() > MAX_NAME || id.len() + payload.len() > MAX_EVENT =>
+            {
+                // What the store could not take would make it refuse all that comes with it.
+                let answer = Answer::Invalid;
+                context.send(from, self.slot, Message::Told { rid, answer });
+            }
             Request::Emit { room, id, payload } => {
                 self.emit((from, rid), (room, id, payload), context);
             }

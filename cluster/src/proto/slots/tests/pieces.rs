@@ -170,3 +170,17 @@ fn a_listener_that_is_far_behind_is_fed_in_pieces() {
     );
     assert!(group.largest < 30_000, "{}", group.largest);
 }
+
+#[test]
+fn what_no_store_would_take_is_refused() {
+    let mut group = Group::new(3, &settings());
+    let long = "r".repeat(MAX_NAME + 1);
+    let emit = |group: &mut Group, room: &str, bytes: usize| {
+        let payload = Bytes::from(vec![0; bytes]);
+        group.emit(NodeId(1), room, 1, payload)
+    };
+    assert_eq!(emit(&mut group, &long, 1), Answer::Invalid);
+    assert_eq!(emit(&mut group, "a:0", MAX_EVENT), Answer::Invalid);
+    let done = emit(&mut group, &long[1..], MAX_EVENT - 1);
+    assert!(matches!(done, Answer::Done { .. }), "{done:?}");
+}
