@@ -94,7 +94,7 @@ impl Holds {
 pub(crate) struct Holding {
     /// Its id, which is kept with its data.
     pub(crate) id: NodeId,
-    /// Which start with this id.
+    /// Which start with this id: see `HistoryConfig`.
     pub(crate) boot: u64,
     /// Whether it is to hold slots.
     pub(crate) holds: Holds,

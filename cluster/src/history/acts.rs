@@ -66,6 +66,7 @@ impl Driver {
                 self.reigns.given_up(slot);
                 self.teller.tell(Told::Epoch { slot, eid });
             }
+            Action::Renew { slot } => self.teller.tell(Told::Renew { slot }),
             Action::Committed { .. } => {}
             Action::Answer { rid, answer } => self.answered(rid, answer),
             Action::Joined { rid, at, .. } => self.rooms.joined(rid, at),

@@ -15,7 +15,8 @@ pub type SlotOf = Arc<dyn Fn(&Room) -> SlotNo + Send + Sync>;
 pub struct HistoryConfig {
     /// This node's id: random, kept with the data. A wiped store is a new id.
     pub node: NodeId,
-    /// This start of the node; above that of every earlier start with this id.
+    /// This start of the node: its unix time in milliseconds, or more if that is not above every
+    /// earlier one's with this id.
     pub boot: u64,
     /// The configured size of the cluster; at least 1.
     pub size: u64,

@@ -37,6 +37,8 @@ pub struct Recovered {
     pub after: Cursor,
     /// By room: live entries up to here are among them, or were seen before.
     pub seen: BTreeMap<Room, Position>,
+    /// What the record's rooms are from now on: to be put with it.
+    pub rooms: BTreeMap<Room, (SlotNo, Position)>,
     /// The rooms, which are fed as long as these are kept. Once the socket is live,
     /// [`Listening::is_cut`] must be looked at: a cut may have been told before.
     pub guards: Vec<Listening>,
@@ -92,11 +94,13 @@ impl History {
                 before,
                 after,
                 seen,
+                rooms,
             } => Way::Recovered(Box::new(Recovered {
                 entries,
                 before,
                 after,
                 seen,
+                rooms,
                 guards,
             })),
             Step::Refused => Way::Refused,

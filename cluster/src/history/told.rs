@@ -56,6 +56,12 @@ pub enum Told {
         /// Which.
         eid: Eid,
     },
+    /// Places in a slot will soon be too old to be proved: homes put the records again that have
+    /// rooms of this slot, wherever the records are. In time; no client waits for it.
+    Renew {
+        /// Which.
+        slot: SlotNo,
+    },
 }
 
 /// What is told at most once at a time.
@@ -64,6 +70,7 @@ enum Once {
     Cut(SlotNo, Room),
     Evicted(Pid, Home),
     Epoch(SlotNo),
+    Renew(SlotNo),
 }
 
 impl Told {
@@ -73,6 +80,7 @@ impl Told {
             Self::Cut { slot, room } => Some(Once::Cut(*slot, room.clone())),
             Self::Evicted { pid, home } => Some(Once::Evicted(pid.clone(), *home)),
             Self::Epoch { slot, .. } => Some(Once::Epoch(*slot)),
+            Self::Renew { slot } => Some(Once::Renew(*slot)),
             Self::Deliver { .. } => None,
         }
     }

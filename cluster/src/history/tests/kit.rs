@@ -197,7 +197,7 @@ impl Host {
     pub(super) fn new(id: u64, size: u64) -> Self {
         Self {
             id: NodeId(id),
-            boot: 0,
+            boot: 1_800_000_000_000,
             size,
             disk: Arc::default(),
             listens: ([127, 0, 0, 1], 0).into(),
