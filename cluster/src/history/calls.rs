@@ -11,16 +11,14 @@ use super::recover::refusal;
 use super::rooms::Listening;
 use super::{ASKED, Counts, Done, Failing, History, Refused, Roster, SlotStatus};
 use crate::proto::slots::{
-    Answer, Entry, Home, NodeId, Pid, Position, Record, Request, Room, SlotNo, slot_of,
+    Answer, Entry, Home, MAX_EVENT, MAX_NAME, NodeId, Pid, Position, Record, Request, Room, SlotNo,
+    slot_of,
 };
 
 /// What an ask counts besides its bytes.
 const ASK: usize = 1024;
 /// What a room costs in a record.
 const ROOM: usize = 128;
-/// The longest event. Nodes read no longer messages than some times this.
-const MAX_EVENT: usize = 8 << 20;
-
 /// How an emit is answered: once, or not at all if the node stops.
 pub type Submitted = oneshot::Receiver<Result<Done, Refused>>;
 
@@ -83,7 +81,7 @@ impl History {
         let (answer, answered) = oneshot::channel();
         let bytes = room.len() + id.len() + payload.len();
         let refused = match () {
-            () if bytes > MAX_EVENT => Some(Refused::TooLong),
+            () if room.len() > MAX_NAME || bytes > MAX_EVENT => Some(Refused::TooLong),
             () if self.is_failing().is_some() => Some(Refused::Unavailable),
             () => None,
         };

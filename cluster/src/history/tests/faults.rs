@@ -82,6 +82,25 @@ async fn one_branch_goes_on_after_a_partition_and_the_listeners_of_the_other_are
 }
 
 #[tokio::test]
+async fn a_cluster_that_was_killed_has_all_that_it_kept() {
+    let mut three = Three::start(3).await;
+    let mut places = Vec::new();
+    for at in 0..20 {
+        let done = three.nodes[at % 3]
+            .emit("trades:u1", &format!("e{at}"))
+            .await;
+        assert!(done.kept);
+        places.push(done.position);
+    }
+    let before = log(&three.nodes[0], "trades:u1").await;
+    three.start_again().await;
+    for node in &three.nodes {
+        assert_eq!(log(node, "trades:u1").await, before);
+        assert_eq!(node.emit("trades:u1", "e7").await.position, places[7]);
+    }
+}
+
+#[tokio::test]
 async fn the_slots_of_a_node_whose_disk_fails_go_to_others_for_a_while() {
     let three = Three::start(3).await;
     let at = three.owner(slot_of("trades:u1")).await;

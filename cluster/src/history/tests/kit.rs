@@ -132,6 +132,22 @@ impl Three {
         three
     }
 
+    /// Kills all nodes, and starts them again on their disks.
+    pub(super) async fn start_again(&mut self) {
+        self.nodes.clear();
+        let seeds: Vec<SocketAddr> = self.hosts.iter().map(Host::address).collect();
+        for host in &mut self.hosts {
+            let others: Vec<_> = seeds
+                .iter()
+                .copied()
+                .filter(|it| *it != host.address())
+                .collect();
+            let node = host.join(&self.key, &others).await;
+            self.nodes.push(node);
+        }
+        self.settle(3).await;
+    }
+
     /// Waits until every slot has an owner of which a quorum knows, and a follower, and so many
     /// nodes have their share.
     pub(super) async fn settle(&self, share: usize) {
