@@ -16,7 +16,9 @@ use crate::history::{
 };
 use crate::proto::slots::rows::{Changes, decode_roster, load};
 use crate::proto::slots::{Body, Entry, Limits, LimitsOf, NodeId, SlotNo};
-use crate::{Application, BoxFuture, Carried, Change, Cluster, ClusterKey, Config, Peer};
+use crate::{
+    Application, BoxFuture, Carried, Change, Cluster, ClusterKey, Config, Peer, StartError,
+};
 
 /// What a disk holds.
 #[derive(Debug, Default)]
@@ -237,8 +239,16 @@ impl Host {
             linger: Duration::from_secs(1),
             queue: 1 << 20,
         };
-        let cluster = runtime.spawn(Cluster::start(config, Arc::new(Deaf)));
-        let cluster = cluster.await.unwrap().unwrap();
+        let cluster = loop {
+            let started = runtime.spawn(Cluster::start(config.clone(), Arc::new(Deaf)));
+            match started.await.unwrap() {
+                // One that was killed a moment ago may still hold the socket.
+                Err(StartError::Bind { .. }) => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                started => break started.unwrap(),
+            }
+        };
         if self.relay.is_none() {
             self.listens = cluster.address();
         }
