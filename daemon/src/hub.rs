@@ -136,6 +136,12 @@ impl Hub {
         self.ask_all(move |state| state.write_records(slot)).await;
     }
 
+    /// Places in a slot will soon be too old to be proved: records that name some are written again,
+    /// which names them anew.
+    pub(crate) async fn renew_records(&self, slot: SlotNo) {
+        self.ask_all(move |state| state.renew_records(slot)).await;
+    }
+
     /// Has every shard look at what may have become possible.
     pub(crate) fn wake_shards(&self) {
         for shard in &self.shards {

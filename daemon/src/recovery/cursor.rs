@@ -342,7 +342,7 @@ mod tests {
         assert_eq!(cursor.written(4), None);
         for (slot, written, is_said) in [
             (3, at(2, 10), false),
-            (3, at(1, 99), false),
+            (3, at(1, 9), false),
             (3, at(2, 11), true),
             (4, at(1, 1), true),
         ] {

@@ -345,7 +345,7 @@ fn back(returning: &Returning, recovered: Recovered) -> Result<Back, Unreadable>
         }
     }
     let starts = recovered.guards.into_iter().filter_map(|listening| {
-        let at = returning.record.rooms.get(listening.room())?.1;
+        let at = recovered.rooms.get(listening.room())?.1;
         let name = room::parse(listening.room())?.1.to_owned();
         Some((name, Start { at, listening }))
     });

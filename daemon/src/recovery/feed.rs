@@ -36,6 +36,7 @@ pub(crate) async fn run(node: Arc<Node>, mut told: mpsc::Receiver<Told>) {
             }
             Told::Evicted { home, .. } => node.hub.release(home).await,
             Told::Epoch { slot, .. } => node.hub.write_records(slot).await,
+            Told::Renew { slot } => node.hub.renew_records(slot).await,
         }
     }
 }

@@ -280,6 +280,12 @@ impl Following {
         self.leaving.contains(room)
     }
 
+    /// Whether it has rooms in a slot.
+    pub(crate) fn is_in(&self, slot: SlotNo) -> bool {
+        let mut starts = self.starts.values();
+        starts.any(|start| start.listening.slot() == slot)
+    }
+
     /// Whether what follows in a room cannot be proved to be all.
     pub(crate) fn is_cut(&self) -> bool {
         self.starts.values().any(|start| start.listening.is_cut())

@@ -182,6 +182,17 @@ impl State {
         }
     }
 
+    /// Records with rooms of the slot are written again.
+    pub(crate) fn renew_records(&mut self, slot: SlotNo) {
+        let is_in = |socket: &Socket| {
+            let following = socket.following.as_ref();
+            following.is_some_and(|following| following.has_record() && following.is_in(slot))
+        };
+        for key in self.keys(is_in) {
+            self.keep_record(key);
+        }
+    }
+
     /// The sockets of a target whose CONNECT is answered: the others are not there yet as far as
     /// anybody can tell.
     fn visible(&mut self, target: &Target) -> Vec<SocketKey> {
