@@ -78,6 +78,28 @@ async fn a_client_gets_what_it_missed_also_after_a_restart() {
     assert_eq!(other.await, Err(Refused::Lost));
 }
 
+#[tokio::test]
+async fn what_may_lack_its_newest_part_proves_nothing() {
+    let mut host = Host::new(1, 1);
+    let node = host.start(None);
+    let done = node.emit("trades:u1", "a").await;
+    let listening = node.history.join(bytes("trades:u1")).await.unwrap();
+    let record = Record {
+        rooms: BTreeMap::from([(bytes("trades:u1"), (done.slot, listening.at()))]),
+        ..Record::default()
+    };
+    node.history.close().await;
+    drop((node, listening));
+    host.is_unclean = true;
+    let node = host.start(None);
+    node.history.marked().await;
+    let again = node.emit("trades:u1", "a").await;
+    assert!(again.position.seq > done.position.seq);
+    assert!(node.history.counts().cuts > 0);
+    let way = node.history.recover(&record, Presented::Nothing).await;
+    assert!(matches!(way, Way::Refused), "{way:?}");
+}
+
 fn host_id() -> crate::proto::slots::NodeId {
     crate::proto::slots::NodeId(1)
 }

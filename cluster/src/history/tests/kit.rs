@@ -204,6 +204,8 @@ pub(super) struct Host {
     pub(super) id: NodeId,
     boot: u64,
     pub(super) size: u64,
+    /// The machine lost power since the last start.
+    pub(super) is_unclean: bool,
     pub(super) disk: Arc<Memory>,
     /// Where it listens, once it has.
     listens: SocketAddr,
@@ -217,6 +219,7 @@ impl Host {
             id: NodeId(id),
             boot: 1_800_000_000_000,
             size,
+            is_unclean: false,
             disk: Arc::default(),
             listens: ([127, 0, 0, 1], 0).into(),
             relay: None,
@@ -305,7 +308,7 @@ impl Host {
             stored,
             roster,
             forgotten,
-            unclean: false,
+            unclean: std::mem::take(&mut self.is_unclean),
             seed: self.id.0 * 1000 + self.boot,
             slot_of: slot_by_name(),
         };
