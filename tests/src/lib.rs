@@ -42,7 +42,7 @@ pub use netns::Network;
 pub use node::{Node, RunningNode, SessionCreds};
 pub use raw_http::RawHttp;
 pub use relay::Relay;
-pub use script::Script;
+pub use script::{RunningScript, Script};
 pub use sio::{Recovery, SioClient, SioEvent};
 pub use tls::Certificate;
 pub use traffic::Traffic;

@@ -1,10 +1,12 @@
 //! Clients in JavaScript and Python, run as their users run them.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use tokio::process::Command;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 /// How long a script may run unless a test says otherwise.
@@ -82,6 +84,36 @@ impl Script {
         printed
     }
 
+    /// Starts it, for a test that talks with it; see [`RunningScript`].
+    pub fn start(mut self) -> RunningScript {
+        let mut child = self
+            .command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap_or_else(|e| panic!("cannot run {}: {e}", self.name));
+        let input = child.stdin.take().expect("it was asked for");
+        let output = child.stdout.take().expect("it was asked for");
+        let mut errors = child.stderr.take().expect("it was asked for");
+        let complaints = tokio::spawn(async move {
+            let mut text = Vec::new();
+            // Whatever was written until its end, however that came.
+            let _ = errors.read_to_end(&mut text).await;
+            String::from_utf8_lossy(&text).into_owned()
+        });
+        RunningScript {
+            child,
+            input,
+            lines: BufReader::new(output).lines(),
+            printed: String::new(),
+            complaints,
+            name: self.name,
+            deadline: self.deadline,
+        }
+    }
+
     fn of(interpreter: &Path, file: &str) -> Script {
         let folder = tests_folder();
         let candidates = [folder.join("clients").join(file), folder.join(file)];
@@ -96,6 +128,90 @@ impl Script {
             name: file.to_owned(),
             deadline: DEADLINE,
         }
+    }
+}
+
+/// A script that runs beside the test: it prints lines, and is told lines. Killed with the value.
+pub struct RunningScript {
+    child: Child,
+    input: ChildStdin,
+    /// What it has yet to print.
+    lines: Lines<BufReader<ChildStdout>>,
+    /// What it has printed so far.
+    printed: String,
+    /// What it wrote to standard error, once it has ended.
+    complaints: JoinHandle<String>,
+    /// What to call it in messages.
+    name: String,
+    /// How long each thing that is waited for may take.
+    deadline: Duration,
+}
+
+impl RunningScript {
+    /// Waits until it prints a line that begins with `start`; gives the rest of the line. Fails the
+    /// test, with all output, if the script ends before.
+    pub async fn says(&mut self, start: &str) -> String {
+        loop {
+            let line = timeout(self.deadline, self.lines.next_line()).await;
+            let line = line.unwrap_or_else(|_| {
+                let (name, deadline) = (&self.name, self.deadline);
+                panic!(
+                    "{name} did not print {start} within {deadline:?}:\n{}",
+                    self.printed
+                )
+            });
+            let Some(line) = line.expect("a script prints text") else {
+                self.fail(&format!("ended without printing {start}")).await;
+            };
+            self.printed.push_str(&line);
+            self.printed.push('\n');
+            if let Some(rest) = line.strip_prefix(start) {
+                return rest.trim().to_owned();
+            }
+        }
+    }
+
+    /// Tells it a line.
+    pub async fn tell(&mut self, line: &str) {
+        let line = format!("{line}\n");
+        // One that has ended fails the test where its output is waited for.
+        let _ = self.input.write_all(line.as_bytes()).await;
+    }
+
+    /// Does something while it runs; fails the test at once if it ends meanwhile.
+    pub async fn meanwhile<T>(&mut self, doing: impl Future<Output = T>) -> T {
+        tokio::select! {
+            done = doing => return done,
+            _ = self.child.wait() => {}
+        }
+        self.fail("ended too early").await
+    }
+
+    /// Waits for its end; fails the test unless it ended well.
+    pub async fn ended(mut self) {
+        let status = self.status().await;
+        if !status.success() {
+            self.fail(&format!("failed ({status})")).await;
+        }
+    }
+
+    async fn status(&mut self) -> ExitStatus {
+        let ended = timeout(self.deadline, self.child.wait()).await;
+        let status = ended.unwrap_or_else(|_| {
+            let (name, deadline) = (&self.name, self.deadline);
+            panic!("{name} did not end within {deadline:?}:\n{}", self.printed)
+        });
+        status.expect("a child can be waited for")
+    }
+
+    async fn fail(&mut self, why: &str) -> ! {
+        self.status().await;
+        while let Ok(Some(line)) = self.lines.next_line().await {
+            self.printed.push_str(&line);
+            self.printed.push('\n');
+        }
+        let complaints = (&mut self.complaints).await.unwrap_or_default();
+        panic!("{} {why}:\n{}{complaints}", self.name, self.printed);
     }
 }
 
