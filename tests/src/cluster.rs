@@ -23,6 +23,9 @@ use crate::{Node, PATIENCE, RunningNode, SioClient};
 /// The port of every node that has an address to itself.
 const PORT: u16 = 7946;
 
+/// How long the slots may need to find owners and copies; a debug build on a busy machine is slow.
+const OWNED: Duration = Duration::from_secs(60);
+
 /// What every node's clients can subscribe to: `subscribe:news {topic}` joins the live room
 /// `news:TOPIC`.
 const NEWS: &str = "[channels.news]\nrooms = [\"news:{topic}\"]\n";
@@ -106,7 +109,12 @@ impl Cluster {
             if own.starts_with("127.") {
                 node.reconfigure("cluster.listen", own);
             }
-            node.reconfigure("cluster.seeds", json!(addresses));
+            // Itself it need not ask, and one alone has nobody to ask.
+            let others = addresses
+                .iter()
+                .filter(|address| **address != node.cluster_address());
+            let others: Vec<&String> = others.collect();
+            node.reconfigure("cluster.seeds", json!(others));
         }
         let cluster = RunningCluster {
             nodes: all,
@@ -189,6 +197,27 @@ impl RunningCluster {
         begun.elapsed()
     }
 
+    /// Waits until every slot has an owner that all these nodes agree on and that is one of them,
+    /// with as many copies as there are to be; returns how long that took.
+    pub async fn owned_by(&self, nodes: &[&str]) -> Duration {
+        let begun = Instant::now();
+        loop {
+            let mut seen = Vec::new();
+            for node in nodes {
+                seen.push(self[*node].slots().await);
+            }
+            if is_owned(&seen, nodes) {
+                return begun.elapsed();
+            }
+            assert!(
+                begun.elapsed() < OWNED,
+                "no owners and copies of all slots within {OWNED:?}: {:#?}",
+                seen.iter().map(summary).collect::<Vec<_>>()
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     /// Gives the nodes, which know each other, the time to agree on who counts what: it follows
     /// what is known of the others with the next rounds of gossip.
     pub async fn agreed(&self) {
@@ -243,7 +272,38 @@ impl IndexMut<&str> for RunningCluster {
     }
 }
 
+/// Whether these answers about slots, one of each node, agree on owners among the nodes.
+fn is_owned(seen: &[Value], nodes: &[&str]) -> bool {
+    let owners = |slots: &Value| {
+        let slots = slots["slots"].as_array().expect("a list");
+        let owner = |slot: &Value| (slot["ownerName"].clone(), slot["epoch"].clone());
+        slots.iter().map(owner).collect::<Vec<_>>()
+    };
+    let first = owners(&seen[0]);
+    seen.iter()
+        .all(|slots| slots["figures"]["underCopiedSlots"] == 0.0 && owners(slots) == first)
+        && first
+            .iter()
+            .all(|(name, _)| nodes.iter().any(|node| name == node))
+}
+
+/// How many slots each node owns, and the figures.
+fn summary(slots: &Value) -> Value {
+    let mut counts = std::collections::BTreeMap::<String, u32>::new();
+    for slot in slots["slots"].as_array().into_iter().flatten() {
+        *counts.entry(slot["ownerName"].to_string()).or_default() += 1;
+    }
+    json!({"owners": counts, "figures": slots["figures"]})
+}
+
 impl RunningNode {
+    /// Who owns which slot of recoverable rooms, as this node sees it.
+    pub async fn slots(&self) -> Value {
+        let (status, slots) = self.api("GET", "/api/v1/cluster/slots", Value::Null).await;
+        assert_eq!(status, 200, "{slots}");
+        slots
+    }
+
     /// The cluster as this node sees it.
     pub async fn cluster(&self) -> Value {
         let (status, seen) = self.api("GET", "/api/v1/cluster", Value::Null).await;

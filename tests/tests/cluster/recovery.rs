@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tidings_tests::{Cluster, RunningCluster, RunningNode, SILENCE, SioClient, eventually};
+use tidings_tests::{Cluster, RunningCluster, RunningNode, SILENCE, SioClient};
 
 const USERS: usize = 12;
 
@@ -17,40 +17,8 @@ async fn started(cluster: Cluster) -> RunningCluster {
     let cluster = cluster.config("channels.trades.rooms", json!(["trades:{user}"]));
     let cluster = cluster.config("channels.trades.class", "recoverable");
     let cluster = cluster.start().await;
-    owned(&cluster, &cluster.names()).await;
+    cluster.owned_by(&cluster.names()).await;
     cluster
-}
-
-/// Waits until every slot has an owner that these nodes agree on, with as many copies as there are
-/// to be.
-async fn owned(cluster: &RunningCluster, nodes: &[&str]) {
-    eventually("each slot has one owner and its copies", async || {
-        let mut owners = Vec::new();
-        for node in nodes {
-            let slots = slots(&cluster[*node]).await;
-            if slots["figures"]["underCopiedSlots"] != 0.0 {
-                return false;
-            }
-            let slots = slots["slots"].as_array().expect("a list").clone();
-            owners.push(
-                slots
-                    .iter()
-                    .map(|slot| (slot["ownerName"].clone(), slot["epoch"].clone()))
-                    .collect::<Vec<_>>(),
-            );
-        }
-        let known = |(name, _): &(Value, Value)| nodes.iter().any(|node| name == node);
-        owners
-            .iter()
-            .all(|seen| *seen == owners[0] && seen.iter().all(known))
-    })
-    .await;
-}
-
-async fn slots(node: &RunningNode) -> Value {
-    let (status, slots) = node.api("GET", "/api/v1/cluster/slots", Value::Null).await;
-    assert_eq!(status, 200, "{slots}");
-    slots
 }
 
 /// A client of a user whose trades it is subscribed to.
@@ -185,7 +153,7 @@ async fn a_client_whose_node_was_killed_misses_nothing() {
         client.silent_for(SILENCE / 3).await;
     }
     cluster["a"].start_again().await;
-    owned(&cluster, &["a", "b", "c"]).await;
+    cluster.owned_by(&["a", "b", "c"]).await;
 }
 
 #[tokio::test]
@@ -207,7 +175,7 @@ async fn what_was_kept_outlives_the_death_of_all() {
     for name in ["a", "b", "c"] {
         cluster[name].start_again().await;
     }
-    owned(&cluster, &["a", "b", "c"]).await;
+    cluster.owned_by(&["a", "b", "c"]).await;
     for (user, recovery) in recoveries {
         let mut client = back(&cluster["b"], &user, &recovery).await;
         assert!(client.recovered(), "{user}");
@@ -227,7 +195,7 @@ async fn a_rolling_restart_loses_nothing() {
     }
     for (seen, (name, other)) in [("a", "b"), ("b", "c"), ("c", "a")].into_iter().enumerate() {
         cluster[name].restart().await;
-        owned(&cluster, &["a", "b", "c"]).await;
+        cluster.owned_by(&["a", "b", "c"]).await;
         for (user, recovery) in users.iter().zip(&mut recoveries) {
             let answer = trade(&cluster[other], user, seen).await;
             assert_eq!(
@@ -255,7 +223,7 @@ async fn what_cannot_be_proved_is_told() {
     for name in ["a", "b"] {
         cluster[name].start_again().await;
     }
-    owned(&cluster, &["a", "b"]).await;
+    cluster.owned_by(&["a", "b"]).await;
     let mut client = back(&cluster["b"], "alice", &recovery).await;
     assert!(!client.recovered());
     client.silent_for(SILENCE).await;
