@@ -7,6 +7,7 @@ mod key;
 mod kit;
 mod limits;
 mod network;
+mod nothing_lost;
 mod recovery;
 mod sessions;
 mod steady;
