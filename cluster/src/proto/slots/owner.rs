@@ -18,14 +18,22 @@ use super::{
 /// How long the follower may take until another epoch is opened without it.
 const LATE_MS: u64 = 1000;
 
-/// What is to be answered once an entry is committed.
+/// What an answer says once an entry is committed.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    Done,
+    /// The record was taken over from a home.
+    Taken(Record, Option<(Pid, Home)>),
+    /// There is no such record here: said by a node that still owns the slot.
+    Lost,
+}
+
+/// Who is to be answered once an entry is committed.
 #[derive(Debug)]
 struct Waiting {
     to: NodeId,
     rid: u64,
-    taken: Option<Record>,
-    /// The home that loses the record.
-    evict: Option<(Pid, Home)>,
+    outcome: Outcome,
 }
 
 /// An epoch that this node owns.
@@ -153,7 +161,7 @@ impl Machine {
             let payload = Some(payload);
             self.append(Body::Event { room, id, payload }, context)
         });
-        self.answer_at(seq, (from, rid), None, None, context);
+        self.answer_at(seq, (from, rid), Outcome::Done, context);
     }
 
     /// Adds an entry; it goes to the disk and to the follower with what else is added this turn.
@@ -167,16 +175,10 @@ impl Machine {
         &mut self,
         seq: u64,
         (to, rid): (NodeId, u64),
-        taken: Option<Record>,
-        evict: Option<(Pid, Home)>,
+        outcome: Outcome,
         context: &mut Context,
     ) {
-        let waiting = Waiting {
-            to,
-            rid,
-            taken,
-            evict,
-        };
+        let waiting = Waiting { to, rid, outcome };
         if let Role::Open(owned) = &mut self.role {
             owned.waiting.entry(seq).or_default().push(waiting);
         }
@@ -248,24 +250,25 @@ impl Machine {
         for (seq, waiting) in std::mem::replace(&mut owned.waiting, later) {
             let eid = self.log.chain.name(seq).unwrap_or(eid);
             let position = Position { eid, seq };
-            for Waiting {
-                to,
-                rid,
-                taken,
-                evict,
-            } in waiting
-            {
-                let answer = match taken {
-                    Some(record) => Answer::Taken {
-                        record,
-                        position,
-                        kept,
-                    },
-                    None => Answer::Done {
-                        position,
-                        copies,
-                        kept,
-                    },
+            for Waiting { to, rid, outcome } in waiting {
+                let (answer, evict) = match outcome {
+                    Outcome::Done => {
+                        let done = Answer::Done {
+                            position,
+                            copies,
+                            kept,
+                        };
+                        (done, None)
+                    }
+                    Outcome::Taken(record, evict) => {
+                        let taken = Answer::Taken {
+                            record,
+                            position,
+                            kept,
+                        };
+                        (taken, evict)
+                    }
+                    Outcome::Lost => (Answer::Lost, None),
                 };
                 context.send(to, self.slot, Message::Told { rid, answer });
                 if let Some((pid, home)) = evict {

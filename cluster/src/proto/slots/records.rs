@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::context::Context;
 use super::machine::{Machine, Role};
+use super::owner::Outcome;
 use super::rules::Rule;
 use super::{Answer, Body, Home, NodeId, Pid, Position, Record, Request};
 
@@ -35,13 +36,13 @@ impl Machine {
                     None => return Some(Answer::Lost),
                 };
                 record.gone_ms = Some(context.now.wall_ms);
-                self.write(asker, pid, Some(record), None, context)
+                self.write(asker, pid, Some(record), Outcome::Done, context)
             }
             Request::Delete { pid, home } => {
                 if self.held(&pid, home).is_none() {
                     return Some(Answer::Lost);
                 }
-                self.write(asker, pid, None, None, context)
+                self.write(asker, pid, None, Outcome::Done, context)
             }
             Request::Emit { .. } | Request::Read { .. } | Request::History { .. } => None,
         }
@@ -58,22 +59,21 @@ impl Machine {
         asker: (NodeId, u64),
         pid: Pid,
         record: Option<Record>,
-        taken: Option<(Record, Home)>,
+        outcome: Outcome,
         context: &mut Context,
     ) -> Option<Answer> {
-        let seq = self.append(
-            Body::Record {
-                pid: pid.clone(),
-                record,
-            },
-            context,
-        );
-        let (taken, evict) = match taken {
-            Some((record, old)) => (Some(record), Some((pid, old))),
-            None => (None, None),
-        };
-        self.answer_at(seq, asker, taken, evict, context);
+        let seq = self.append(Body::Record { pid, record }, context);
+        self.answer_at(seq, asker, outcome, context);
         None
+    }
+
+    /// Says that a record is lost once an entry is committed that changes nothing: a node that was
+    /// stopped for a while does not know at once that others have opened the slot without it, and
+    /// what it lacks is not lost.
+    fn lose(&mut self, asker: (NodeId, u64), pid: Pid, context: &mut Context) -> Option<Answer> {
+        let kept = self.log.records.get(&pid);
+        let record = kept.map(|kept| kept.record.clone());
+        self.write(asker, pid, record, Outcome::Lost, context)
     }
 
     fn put(
@@ -89,7 +89,7 @@ impl Machine {
             if last.is_some() {
                 return Some(Answer::Lost);
             }
-            return self.write(asker, pid, Some(record), None, context);
+            return self.write(asker, pid, Some(record), Outcome::Done, context);
         };
         let (old, seq) = (&kept.record, kept.seq);
         let holds = |position| self.log.chain.holds(position, self.log.end);
@@ -102,10 +102,10 @@ impl Machine {
         if is_own || !context.rules.keep(Rule::RefuseOldHome) {
             let renews = old.change == record.change && record.renews(old);
             if old.change >= record.change && !renews {
-                self.answer_at(seq, asker, None, None, context);
+                self.answer_at(seq, asker, Outcome::Done, context);
                 return None;
             }
-            return self.write(asker, pid, Some(record), None, context);
+            return self.write(asker, pid, Some(record), Outcome::Done, context);
         }
         // If what this home wrote last is on this branch, another took the record over from it.
         let is_known = is_taken_here && last.is_none_or(holds);
@@ -138,7 +138,7 @@ impl Machine {
         context: &mut Context,
     ) -> Option<Answer> {
         let Some(kept) = self.log.records.get(&pid) else {
-            return Some(Answer::Lost);
+            return self.lose(asker, pid, context);
         };
         let offset = offset.filter(|(text, _)| kept.record.stale.as_ref() != Some(text));
         if let Some((_, written)) = offset
@@ -147,22 +147,22 @@ impl Machine {
         {
             // This record lacks what the socket that sent the offset had written: its offset says
             // nothing about the rooms that are known here.
-            return Some(Answer::Lost);
+            return self.lose(asker, pid, context);
         }
         let (mut record, seq) = (kept.record.clone(), kept.seq);
         if record.home == home {
-            self.answer_at(seq, asker, Some(record), None, context);
+            self.answer_at(seq, asker, Outcome::Taken(record, None), context);
             return None;
         }
         if record
             .gone_ms
             .is_some_and(|gone| self.is_over(gone, context))
         {
-            return Some(Answer::Lost);
+            return self.lose(asker, pid, context);
         }
         let old = record.take(home);
-        let taken = (record.clone(), old);
-        self.write(asker, pid, Some(record), Some(taken), context)
+        let taken = Outcome::Taken(record.clone(), Some((pid.clone(), old)));
+        self.write(asker, pid, Some(record), taken, context)
     }
 
     fn is_over(&self, gone_ms: u64, context: &Context) -> bool {

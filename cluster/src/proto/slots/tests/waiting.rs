@@ -55,3 +55,40 @@ fn what_waits_goes_on_when_an_owner_is_known() {
     assert!(joined(&group, at, 77));
     assert!(group.rest[&at].iter().any(answer));
 }
+
+#[test]
+fn what_a_stopped_owner_does_not_know_is_not_lost() {
+    let mut group = Group::new(3, &settings());
+    let owner = group.owner(0).unwrap();
+    let stopped = group.nodes.remove(&owner).unwrap();
+    group.look();
+    group.run(3000);
+    let other = group.owner(0).unwrap();
+    let pid = Bytes::from_static(b"pid");
+    let home = |node, connection| Home {
+        node,
+        boot: 1,
+        connection,
+    };
+    let put = Request::Put {
+        pid: pid.clone(),
+        record: Record {
+            home: home(other, 1),
+            ..Record::default()
+        },
+        taken: None,
+        last: None,
+    };
+    assert!(matches!(
+        group.ask(other, 0, put),
+        Answer::Done { kept: true, .. }
+    ));
+    group.nodes.insert(owner, stopped);
+    let take = Request::Take {
+        pid,
+        home: home(owner, 1),
+        offset: None,
+    };
+    let answer = group.ask(owner, 0, take);
+    assert!(matches!(answer, Answer::Taken { .. }), "{answer:?}");
+}
