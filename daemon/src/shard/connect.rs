@@ -227,7 +227,14 @@ impl State {
         }
         let key = self.socket_key(index);
         match opened {
-            Opened::Returning(returning) => self.when_registered(key, Then::Read(returning)),
+            Opened::Returning(returning) => {
+                // From here on: a record that was written before what was missed is read would let
+                // the rooms begin anew.
+                if let Some(following) = &mut self.sockets[index as usize].following {
+                    following.begin_reading();
+                }
+                self.when_registered(key, Then::Read(returning));
+            }
             Opened::Fresh { .. } => self.keep_record(key),
             Opened::Plain => {
                 self.keep_record(key);
@@ -301,10 +308,9 @@ impl State {
             return;
         };
         let connection = socket.connection;
-        let Some(following) = &mut socket.following else {
+        let Some(following) = &socket.following else {
             return;
         };
-        following.begin_reading();
         let record = following
             .held
             .as_ref()
