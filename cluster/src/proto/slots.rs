@@ -55,6 +55,8 @@
 //! *Append*
 //! - **A gap at the follower is not a refusal**: the owner sends again. Only a follower that
 //!   follows no more refuses.
+//! - **An owner that closes stores what it has added.** An entry of the same turn was in its memory
+//!   and not on its disk, and the next epoch began after it.
 //! - **Owners say once a second what they hold**, one message per follower: else a follower
 //!   that was restarted or sealed is not noticed until the next append.
 //!

@@ -5,6 +5,7 @@ use super::follow::Taking;
 use super::log::Log;
 use super::open::Opening;
 use super::owner::Ownership;
+use super::rules::Rule;
 use super::{Action, Eid, NodeId, Reign, SlotNo};
 
 /// What a node is for a slot. A restart voids it.
@@ -76,6 +77,10 @@ impl Machine {
 
     /// Gives up whatever it is for the slot. All that waited is told.
     pub(super) fn close(&mut self, context: &mut Context) {
+        // What was added this turn is part of the log that the next epoch begins on.
+        if context.rules.keep(Rule::StoreAtClose) {
+            self.pump(context);
+        }
         if let Role::Open(owned) = std::mem::take(&mut self.role) {
             context.actions.push(Action::Closed {
                 slot: self.slot,

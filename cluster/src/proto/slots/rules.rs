@@ -43,6 +43,8 @@ pub(crate) enum Rule {
     RestartVoidsPromise,
     /// An entry is committed when the follower has it.
     AwaitFollower,
+    /// An owner stores what it added before it closes.
+    StoreAtClose,
     /// An entry is stored before that is answered.
     FlushCopy,
     /// What does not fit the base is dropped.
