@@ -74,8 +74,11 @@
 //!   position replaces that of its slot.
 //! - **A recovered socket's cursor goes on from the one presented**, also for slots in which
 //!   the record has no room.
-//! - **What was seen is kept by room** on a recovered socket: a position may be beyond the
-//!   feed's.
+//! - **A client goes on only with a feed that has been where the client was.** The slot's owner
+//!   said that nothing was missed after (e7, 88), and was replaced; the feed stood at (e6, 86)
+//!   and went on with an e8 that lacks e7. A feed proves what is before its own position, no
+//!   more: then it need not matter who answers a read, nor in which epoch. So whoever joins a
+//!   room is told where its owner is now, also if the room is fed already and all is quiet.
 //! - **An offset carries where its socket's record was written last** (that may be left out if
 //!   the cursor's entry of the record's slot says as much, as it does for a user's own rooms).
 //!   A record that lacks it has another history, and the client is told `false`.

@@ -79,11 +79,11 @@ impl Listening {
         })
     }
 
+    /// The owner is asked where it is, though the room is fed: the feed may have stood still for
+    /// long, if nothing came of its rooms, and a client that comes from elsewhere be ahead of it.
     pub(super) fn join(&mut self, slot: SlotNo, room: &Room, rid: u64, context: &mut Context) {
         let joined = self.rooms.entry(room.clone()).or_default();
-        if let (true, Some(at)) = (joined.is_ready, self.position) {
-            return context.actions.push(Action::Joined { slot, rid, at });
-        }
+        joined.is_asked &= !joined.waiting.is_empty();
         joined.waiting.push(rid);
         self.ask_rooms(slot, context);
     }
@@ -92,10 +92,13 @@ impl Listening {
         let Some((_, owner)) = self.owner.filter(|_| self.is_open) else {
             return;
         };
+        // Whatever is asked meanwhile, what was asked before is not waited for any longer.
+        if !self.waits() {
+            self.asked_ms = context.now.ms;
+        }
         for (room, joined) in &mut self.rooms {
             if !joined.is_asked {
                 joined.is_asked = true;
-                self.asked_ms = context.now.ms;
                 let message = Message::FeedChange {
                     stream: self.stream,
                     nth: self.changes,
@@ -106,6 +109,12 @@ impl Listening {
                 context.send(owner, slot, message);
             }
         }
+    }
+
+    /// Whether the owner has been asked for something and has not answered.
+    fn waits(&self) -> bool {
+        let awaits = |joined: &Joined| joined.is_asked && !joined.waiting.is_empty();
+        !self.is_open || self.awaits_more || self.rooms.values().any(awaits)
     }
 
     pub(super) fn leave(&mut self, slot: SlotNo, room: &Room, context: &mut Context) {
@@ -133,12 +142,7 @@ impl Listening {
     /// Asks again what was not answered.
     pub(super) fn tick(&mut self, machine: &Machine, numbers: &mut Numbers, context: &mut Context) {
         self.meet(machine, numbers, context);
-        let unready = self
-            .rooms
-            .values()
-            .any(|joined| joined.is_asked && !joined.is_ready);
-        let is_late = context.now.ms >= self.asked_ms + WAIT_MS;
-        if (!self.is_open || unready || self.awaits_more) && is_late {
+        if self.waits() && context.now.ms >= self.asked_ms + WAIT_MS {
             self.reopen(machine.slot, numbers, context);
         }
     }

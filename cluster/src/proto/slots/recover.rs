@@ -2,9 +2,12 @@
 //!
 //! The connection first joins all its rooms here and holds what arrives live. Once a slot's rooms
 //! are fed, its owner is asked for what is after each room's position and up to where the feed is:
-//! up to there the feed has delivered everything, and what comes after is held. So the feed's next
-//! step decides whether all of it was on the branch that goes on: if the feed cannot go on from
-//! there, the rooms are cut, and this connection with them.
+//! up to there the feed has delivered everything, and what comes after is held.
+//!
+//! Whoever answers may own the slot no more. But it shows that all positions that the client was
+//! given are on one branch with the feed's, and before it. So the feed's next step decides whether
+//! all of it is on the branch that goes on: if the feed cannot go on from where it is, the rooms are
+//! cut, and this connection with them. Nothing would prove a position that is ahead of the feed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -50,6 +53,7 @@ pub struct Recovery {
     before: Cursor,
     /// And what it says after what was missed.
     after: Cursor,
+    rules: Rules,
 }
 
 /// What is next on a client's way back.
@@ -76,7 +80,7 @@ pub enum Step {
     },
     /// It cannot be proved what was missed: a new pid.
     Refused,
-    /// Nobody answered: the client is to come again.
+    /// Nobody answered, or the feed is not where the client has been: it is to come again.
     Failed,
 }
 
@@ -146,6 +150,7 @@ impl Recovery {
             taken,
             after: before.clone(),
             before,
+            rules,
         })
     }
 
@@ -193,19 +198,21 @@ impl Recovery {
                     }
                     return Step::Read(slot);
                 }
-                for (room, after) in self.rooms.get(&slot).into_iter().flatten() {
-                    self.seen.insert(room.clone(), upto.max(*after));
+                let known = self.known.get(&slot).and_then(BTreeSet::last);
+                let is_ahead = known.is_some_and(|known| known.seq > upto.seq);
+                if is_ahead && self.rules.keep(Rule::NotAheadOfFeed) {
+                    return Step::Failed;
+                }
+                for room in self.rooms.get(&slot).into_iter().flat_map(BTreeMap::keys) {
+                    self.seen.insert(room.clone(), upto);
                     let missed = self.entries.iter().any(|entry| entry.is_of(room));
-                    if let Some((_, place)) = self.taken.get_mut(room)
-                        && place.seq <= upto.seq
-                    {
+                    if let Some((_, place)) = self.taken.get_mut(room) {
                         // All of these are on this branch, or it would not have been read.
                         let seq = if missed { place.seq } else { upto.seq };
                         *place = Position { seq, ..upto };
                     }
                 }
-                let after = self.after.entry(slot).or_default();
-                *after = upto.max(*after);
+                self.after.insert(slot, upto);
                 self.unread.remove(&slot);
                 self.end()
             }
@@ -226,5 +233,48 @@ impl Recovery {
             seen: std::mem::take(&mut self.seen),
             rooms: std::mem::take(&mut self.taken),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::slots::Eid;
+
+    fn at(counter: u64, seq: u64) -> Position {
+        let eid = Eid { counter, random: 7 };
+        Position { eid, seq }
+    }
+
+    /// What comes of a client that was at 88, in a room that it joined at 80, where a feed is.
+    fn step(feed: Position, rules: Rules) -> Step {
+        let room = Bytes::from_static(b"trades:u1");
+        let record = Record {
+            rooms: BTreeMap::from([(room.clone(), (3, at(6, 80)))]),
+            ..Record::default()
+        };
+        let cursor = Cursor::from([(3, at(7, 88))]);
+        let text = Bytes::from_static(b"offset");
+        let presented = Presented::Offset(&text, &cursor);
+        let mut way = Recovery::with_rules(&record, presented, rules).unwrap();
+        assert!(matches!(way.joined(3, &room), Step::Read(3)));
+        way.request(3, feed);
+        let (entries, upto) = (Vec::new(), feed);
+        way.read(3, Answer::Entries { entries, upto })
+    }
+
+    #[test]
+    fn a_client_is_not_ahead_of_its_feed() {
+        let all = Rules::default();
+        assert!(matches!(step(at(6, 86), all), Step::Failed));
+        for feed in [at(7, 88), at(8, 88), at(8, 95)] {
+            assert!(
+                matches!(step(feed, all), Step::Recovered { .. }),
+                "{feed:?}"
+            );
+        }
+        // No world is known that misses it since whoever joins is told where the owner is.
+        let without = Rules::without(Rule::NotAheadOfFeed);
+        assert!(matches!(step(at(6, 86), without), Step::Recovered { .. }));
     }
 }

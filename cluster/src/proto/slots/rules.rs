@@ -91,6 +91,8 @@ pub(crate) enum Rule {
     LeaveWhenWritten,
     /// What is read ends where the feed is.
     ReadUptoFeed,
+    /// A client goes on with a feed only where that has been, too.
+    NotAheadOfFeed,
 }
 
 /// Which rule is left out. Outside tests none can be, and the questions cost nothing.

@@ -136,3 +136,34 @@ fn an_append_costs_one_store_and_is_fed() {
     });
     assert_eq!(delivered.sum::<usize>(), 2);
 }
+
+#[test]
+fn whoever_joins_is_told_where_the_owner_is() {
+    let mut slots = alone();
+    settle(&mut slots, 0);
+    let (room, slot) = (Bytes::from_static(b"trades:u1"), slot_of("trades:u1"));
+    slots.tick(now(100));
+    slots.join(1, slot, &room, now(200));
+    settle(&mut slots, 200);
+    // Nothing comes of the room itself, so the feed stands still.
+    let other = Bytes::from_static(b"portfolio:u1");
+    let (id, payload) = (Bytes::from_static(b"a"), Bytes::from_static(b"!"));
+    let emit = Request::Emit {
+        room: other,
+        id,
+        payload,
+    };
+    slots.ask(2, slot, emit, now(200));
+    settle(&mut slots, 200);
+    assert_eq!(slots.fed_upto(slot, &room).map(|at| at.seq), Some(0));
+    slots.join(3, slot, &room, now(300));
+    let (actions, ..) = settle(&mut slots, 300);
+    let joined = actions.iter().find_map(|action| match action {
+        Action::Joined { rid: 3, at, .. } => Some(at.seq),
+        _ => None,
+    });
+    assert_eq!(
+        (joined, slots.fed_upto(slot, &room).map(|at| at.seq)),
+        (Some(1), Some(1))
+    );
+}

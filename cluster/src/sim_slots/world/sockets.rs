@@ -31,7 +31,8 @@ impl World {
                 };
                 if matches!(socket.phase, Phase::Live) {
                     self.event(host, conn, slot, entry);
-                } else {
+                } else if socket.members.keys().any(|room| entry.is_of(room)) {
+                    // Not what came before it joined: the feed may have been another since.
                     socket.held.push((slot, Arc::clone(entry)));
                 }
             }
