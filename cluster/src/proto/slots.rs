@@ -63,6 +63,8 @@
 //! *Feed, cursor, recover*
 //! - **A stream is of one epoch.** A late request opened the same stream at the next owner,
 //!   and its numbers fitted.
+//! - **Answers to joins are counted.** One to a join before a leave was taken for that of the join
+//!   after it, and what came between was not fed.
 //! - **A place may be named by a later epoch** of the same branch, as a chain remembers only so many:
 //!   `Position`s are in the order of their numbers, and `valid` has no lower bound by epoch. When
 //!   a record is put, places in rooms that have been fed here without a break are named anew; an

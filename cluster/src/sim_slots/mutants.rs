@@ -67,5 +67,6 @@ each_is_missed! {
     a_stale_offset_is_ignored: IgnoreStale 1,
     a_room_is_left_when_that_is_written: LeaveWhenWritten 5,
     what_is_read_ends_where_the_feed_is: ReadUptoFeed 901,
+    an_answer_is_to_the_last_join: FeedOfLastJoin 16563,
     an_owner_stores_before_it_closes: StoreAtClose 15186,
 }

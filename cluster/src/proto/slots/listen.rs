@@ -19,6 +19,8 @@ struct Joined {
     is_ready: bool,
     /// The present stream was asked for it.
     is_asked: bool,
+    /// By which of the changes that want a room.
+    wish: u64,
     /// Which of the epochs that were heard of was the first since it is ready.
     since: usize,
     /// Nothing came of it after this.
@@ -37,6 +39,9 @@ pub(super) struct Listening {
     /// The next message of the stream, and the next change that is asked for.
     nth: u64,
     changes: u64,
+    /// How many of the changes wanted a room, and how many of those were answered, in order.
+    wishes: u64,
+    granted: u64,
     /// How much the owner said that it had sent.
     told: u64,
     /// More was asked for.
@@ -99,6 +104,8 @@ impl Listening {
         for (room, joined) in &mut self.rooms {
             if !joined.is_asked {
                 joined.is_asked = true;
+                joined.wish = self.wishes;
+                self.wishes += 1;
                 let message = Message::FeedChange {
                     stream: self.stream,
                     nth: self.changes,
@@ -163,6 +170,7 @@ impl Listening {
         let stream = numbers.fresh();
         (self.stream, self.is_open, self.asked_ms) = (stream, false, context.now.ms);
         (self.nth, self.changes, self.told) = (0, 0, 0);
+        (self.wishes, self.granted) = (0, 0);
         self.awaits_more = false;
         let mut rooms = BTreeMap::new();
         for (room, joined) in &mut self.rooms {
@@ -242,7 +250,11 @@ impl Listening {
             self.ask_rooms(slot, context);
         }
         if let Some(room) = added {
-            self.ready(slot, &room, position, context);
+            let wish = self.rooms.get(&room).map(|joined| joined.wish);
+            if wish == Some(self.granted) || !context.rules.keep(Rule::FeedOfLastJoin) {
+                self.ready(slot, &room, position, context);
+            }
+            self.granted += 1;
         }
         self.awaits_more = more;
         if let Some((_, owner)) = self.owner.filter(|_| more && !self.is_empty()) {

@@ -67,6 +67,8 @@ pub(crate) enum Rule {
     FeedResumes,
     /// A stream is of one epoch.
     FeedOfEpoch,
+    /// A room is fed when the last request for it was answered, not one before it was left.
+    FeedOfLastJoin,
     /// A gap in a feed is noticed.
     FeedInOrder,
     /// Old homes cannot write.
