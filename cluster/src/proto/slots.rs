@@ -100,6 +100,11 @@
 //!   under way meanwhile: the surviving epoch may have the lower name.
 //! - **Where nothing is kept, a recovery may restore what an older record says.** Whoever
 //!   changed rooms elsewhere meanwhile, and has had no event since, is told at the heal only.
+//! - **A home whose record is lost, after a write that is not kept, voids its client's offset**
+//!   before it closes: a third side knew no record, and the client came back when a fourth had it
+//!   as it was before; the home was gone by then. The client takes any string at an event's end
+//!   for an offset, the name of an event without more, too; it must be a new one, as one that is
+//!   `stale` is ignored.
 
 mod action;
 mod ask;

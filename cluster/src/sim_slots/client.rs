@@ -213,6 +213,17 @@ impl Client {
         }
     }
 
+    /// An event that is nothing but its name arrives, before the connection is closed. No handler
+    /// can leave an earlier offset.
+    pub(super) fn take_void(&mut self, text: Bytes) {
+        self.offset = Some(Offset {
+            text,
+            cursor: None,
+            written: Position::default(),
+        });
+        self.earlier = vec![(self.offset.clone(), self.processed.clone())];
+    }
+
     /// The connection breaks; what was on its way is lost.
     pub(super) fn lose(&mut self) {
         self.pipe.clear();

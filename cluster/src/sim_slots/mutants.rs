@@ -69,4 +69,5 @@ each_is_missed! {
     what_is_read_ends_where_the_feed_is: ReadUptoFeed 901,
     an_answer_is_to_the_last_join: FeedOfLastJoin 16563,
     an_owner_stores_before_it_closes: StoreAtClose 15186,
+    an_offset_is_voided: VoidOffset 5407,
 }

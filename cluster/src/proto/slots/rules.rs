@@ -95,6 +95,9 @@ pub(crate) enum Rule {
     ReadUptoFeed,
     /// A client goes on with a feed only where that has been, too.
     NotAheadOfFeed,
+    /// A client whose home lost the record, after a write that is not kept, is told.
+    #[cfg(test)]
+    VoidOffset,
 }
 
 /// Which rule is left out. Outside tests none can be, and the questions cost nothing.

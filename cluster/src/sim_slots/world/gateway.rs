@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::host::Process;
 use super::{Checked, World};
 use crate::proto::slots::{
-    Answer, Cursor, Eid, Entry, Home, Position, Record, Recovery, Request, Room, SlotNo,
+    Answer, Cursor, Eid, Entry, Home, Position, Record, Recovery, Request, Room, Rule, SlotNo,
 };
 use crate::sim_slots::client::{Frame, Offset};
 
@@ -53,8 +53,8 @@ pub(super) struct Socket {
     pub(super) taken: Option<Position>,
     /// Where the last write was.
     pub(super) last: Option<Position>,
-    /// Whether its record was taken in a kept epoch.
-    pub(super) is_taken_kept: bool,
+    /// Whether its record was taken, or last written, in a kept epoch.
+    pub(super) is_kept: bool,
     /// Joined and left rooms whose acknowledgement waits for a write, and which change it is.
     pub(super) acks: Vec<(u64, Room, Option<Position>)>,
 }
@@ -118,7 +118,7 @@ impl World {
             again: false,
             taken: None,
             last: None,
-            is_taken_kept: false,
+            is_kept: false,
             acks: Vec::new(),
         };
         process.sockets.insert(conn, socket);
@@ -241,17 +241,13 @@ impl World {
         };
         socket.is_writing = false;
         let Answer::Done { position, kept, .. } = answer else {
-            // If it still has its client, that has not been elsewhere since: what it was told it
-            // is in
-            // was lost with a branch.
-            let (client, is_lost) = (socket.client, answer == Answer::Lost);
-            let here = Some((host, self.hosts[host].boot, conn));
-            if is_lost && self.clients[client].home == here && self.clients[client].asked == 0 {
-                self.clients[client].is_forked = self.clients[client].is_connected;
+            if answer == Answer::Lost {
+                self.lost(host, conn);
             }
             self.close(host, conn);
             return Ok(());
         };
+        socket.is_kept = kept;
         socket.taken.get_or_insert(position);
         socket.last = Some(position);
         let acks = std::mem::take(&mut socket.acks);
@@ -290,6 +286,29 @@ impl World {
             self.write(host, conn);
         }
         Ok(())
+    }
+
+    /// If it still has its client, that has not been elsewhere since: what it was told it is in was
+    /// lost with a branch. If that was not kept, the record may be found on another as it was
+    /// before, by which time nobody may be left who knows better: so what the client presents must
+    /// be worth nothing. It takes any string for an offset; this one is new, as a stale one would
+    /// be ignored.
+    fn lost(&mut self, host: usize, conn: u64) {
+        let here = Some((host, self.hosts[host].boot, conn));
+        let voids = self.rules.keep(Rule::VoidOffset);
+        let Some(socket) = self.socket(host, conn) else {
+            return;
+        };
+        let (client, voids) = (socket.client, voids && !socket.is_kept);
+        let text = Bytes::from([b"void ", &socket.pid[..]].concat());
+        let client = &mut self.clients[client];
+        if client.home != here || !client.is_connected {
+            return;
+        }
+        client.is_forked = client.asked == 0;
+        if voids {
+            client.take_void(text);
+        }
     }
 
     pub(super) fn joined(&mut self, host: usize, rid: u64, at: Position) -> Checked {

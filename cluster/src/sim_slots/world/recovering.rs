@@ -73,7 +73,7 @@ impl World {
             socket.members.insert(room.clone(), member);
         }
         (socket.taken, socket.last) = (Some(position), Some(position));
-        socket.is_taken_kept = kept;
+        socket.is_kept = kept;
         socket.record = record;
         let rooms = recovery.rooms();
         let end = recovery.end();
@@ -155,7 +155,7 @@ impl World {
         socket.phase = Phase::Live;
         socket.cursor = before;
         let held = std::mem::take(&mut socket.held);
-        let (pid, client, kept) = (socket.pid.clone(), socket.client, socket.is_taken_kept);
+        let (pid, client, kept) = (socket.pid.clone(), socket.client, socket.is_kept);
         let recovered = Some(names(&socket.record));
         let frame = Frame::Connect {
             pid,
