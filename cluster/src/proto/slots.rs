@@ -159,7 +159,6 @@ pub use wire::Malformed;
 use ask::Asked;
 use context::{Context, Then};
 use listen::Listening;
-use log::Log;
 use machine::Machine;
 
 /// How a node takes part.
@@ -389,25 +388,6 @@ impl Numbers {
     fn fresh(&mut self) -> u64 {
         self.0 += 1;
         self.0
-    }
-}
-
-impl Machine {
-    fn load(slot: SlotNo, stored: StoredSlot, unclean: bool, settings: &Settings) -> Self {
-        let is_used = stored.promise != Eid::default() || stored.log != Stored::default();
-        let suspect = stored.log.suspect || (unclean && is_used);
-        let (known_ms, limits_of) = (settings.limits.known_ms, settings.limits_of.clone());
-        let log = Log::load(stored.log, known_ms, limits_of);
-        let epochs = log.chain.0.iter().map(|(eid, _)| eid.counter);
-        Self {
-            slot,
-            seen: epochs.max().unwrap_or(0).max(stored.promise.counter),
-            promise: stored.promise,
-            record: stored.record,
-            log,
-            suspect,
-            ..Self::default()
-        }
     }
 }
 

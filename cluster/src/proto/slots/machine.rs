@@ -6,7 +6,7 @@ use super::log::Log;
 use super::open::Opening;
 use super::owner::Ownership;
 use super::rules::Rule;
-use super::{Action, Eid, NodeId, Reign, SlotNo};
+use super::{Action, Eid, NodeId, Reign, Settings, SlotNo, Stored, StoredSlot};
 
 /// What a node is for a slot. A restart voids it.
 #[derive(Debug, Default)]
@@ -53,6 +53,29 @@ pub(super) struct Machine {
 }
 
 impl Machine {
+    /// A slot as it was stored.
+    pub(super) fn load(
+        slot: SlotNo,
+        stored: StoredSlot,
+        unclean: bool,
+        settings: &Settings,
+    ) -> Self {
+        let is_used = stored.promise != Eid::default() || stored.log != Stored::default();
+        let suspect = stored.log.suspect || (unclean && is_used);
+        let (known_ms, limits_of) = (settings.limits.known_ms, settings.limits_of.clone());
+        let log = Log::load(stored.log, known_ms, limits_of);
+        let epochs = log.chain.0.iter().map(|(eid, _)| eid.counter);
+        Self {
+            slot,
+            seen: epochs.max().unwrap_or(0).max(stored.promise.counter),
+            promise: stored.promise,
+            record: stored.record,
+            log,
+            suspect,
+            ..Self::default()
+        }
+    }
+
     pub(super) fn see(&mut self, eid: Eid) {
         self.seen = self.seen.max(eid.counter);
     }
