@@ -36,15 +36,18 @@ const SHORT: Form = Form {
     every: Duration::from_secs(8),
 };
 
-/// As the promise was put.
-const LONG: Form = Form {
-    clients: 500,
-    rate: 100,
-    cut: 15,
-    offline: 2.0,
-    lasts: Duration::from_secs(300),
-    every: Duration::from_secs(30),
-};
+/// As the promise was put; `TIDINGS_SOAK_SECONDS` sets another length.
+fn long() -> Form {
+    let lasts = std::env::var("TIDINGS_SOAK_SECONDS").map(|it| it.parse().expect("seconds"));
+    Form {
+        clients: 500,
+        rate: 100,
+        cut: 15,
+        offline: 2.0,
+        lasts: Duration::from_secs(lasts.unwrap_or(300)),
+        every: Duration::from_secs(30),
+    }
+}
 
 /// Nobody may be told `false` where there is but one failure at a time.
 const STRICT: &[&str] = &["--strict"];
@@ -124,7 +127,7 @@ mod clients_that_are_cut_off {
     #[tokio::test]
     #[ignore = "five minutes; tests/run --long runs it"]
     async fn miss_nothing_for_minutes() {
-        story(LONG).await;
+        story(long()).await;
     }
 
     async fn story(form: Form) {
@@ -146,7 +149,7 @@ mod nodes_that_are_killed {
     #[tokio::test]
     #[ignore = "five minutes; tests/run --long runs it"]
     async fn take_nothing_with_them_for_minutes() {
-        story(three().await, LONG).await;
+        story(three().await, long()).await;
     }
 
     #[tokio::test]
@@ -188,7 +191,7 @@ mod a_rolling_restart {
     #[tokio::test]
     #[ignore = "minutes; tests/run --long runs it"]
     async fn loses_nothing_of_many_clients() {
-        story(LONG).await;
+        story(long()).await;
     }
 
     async fn story(form: Form) {
@@ -220,7 +223,7 @@ mod a_partition {
     #[ignore = "minutes; tests/run --long runs it"]
     async fn hides_no_gap_after_a_minute() {
         let every = Duration::from_secs(60);
-        story(Form { every, ..LONG }).await;
+        story(Form { every, ..long() }).await;
     }
 
     /// Both sides go on, and clients hop between them.
@@ -255,7 +258,7 @@ mod an_owner_that_is_stopped {
     #[tokio::test]
     #[ignore = "a minute; tests/run --long runs it"]
     async fn loses_nothing_after_half_a_minute() {
-        story(LONG).await;
+        story(long()).await;
     }
 
     async fn story(form: Form) {
