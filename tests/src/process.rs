@@ -117,6 +117,12 @@ impl Process {
     /// Stops it in its tracks: it keeps its sockets and does nothing.
     pub fn freeze(&self) {
         self.signal(Signal::STOP);
+        // The signal is on its way; until it has stopped every thread some still answer.
+        let tasks = format!("/proc/{}/task", self.id());
+        let begun = Instant::now();
+        while !is_stopped(&tasks) && begun.elapsed() < Duration::from_secs(5) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Lets it go on.
@@ -220,4 +226,16 @@ impl Drop for Process {
             panic!("{} {fault}; its log:\n{}", self.name, self.log());
         }
     }
+}
+
+/// Whether all threads are stopped, by the third field of their `stat`.
+fn is_stopped(tasks: &str) -> bool {
+    let tasks = std::fs::read_dir(tasks).into_iter().flatten().flatten();
+    let mut states =
+        tasks.filter_map(|task| std::fs::read_to_string(task.path().join("stat")).ok());
+    states.all(|stat| {
+        stat.rsplit(')')
+            .next()
+            .is_some_and(|rest| rest.trim().starts_with('T'))
+    })
 }
