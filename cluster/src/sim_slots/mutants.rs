@@ -4,7 +4,9 @@
 //! others are tried. Not here are rules that some thousand worlds do not miss, though most of them
 //! were brought in by worlds that failed before other rules were: `OpenWhenGrown`, `BothOnBranch`,
 //! `CopyHasReign`, `LatestBase`, `LaterOfBoth`, `RestartVoidsPromise`, `FeedOfEpoch`,
-//! `SyncReign`, `ReadUptoFeed`, `FollowWhilePromised`. `NotAheadOfFeed` has a unit test.
+//! `SyncReign`, `ReadUptoFeed`, `FollowWhilePromised`. `NotAheadOfFeed` has a unit test. Three were
+//! missed by one world in some ten thousand before lost records were proved, which changed the course of all worlds, and
+//! have none known since: `FeedOfLastJoin`, `StoreAtClose`, `VoidOffset`.
 
 use super::run;
 use crate::proto::slots::{Rule, Rules};
@@ -64,8 +66,5 @@ each_is_missed! {
     a_cursor_goes_on: KeepCursor 1,
     a_stale_offset_is_ignored: IgnoreStale 1,
     a_room_is_left_when_that_is_written: LeaveWhenWritten 5,
-    an_answer_is_to_the_last_join: FeedOfLastJoin 16563,
-    an_owner_stores_before_it_closes: StoreAtClose 15186,
     a_record_has_what_an_offset_knows: KnowWritten 5428,
-    an_offset_is_voided: VoidOffset 5407,
 }
