@@ -355,6 +355,7 @@ impl Slots {
             machine.tick(&mut self.context);
             machine.pump(&mut self.context);
         }
+        self.shed();
         for slot in 0..self.machines.len() {
             self.meet(slot as SlotNo);
         }
@@ -365,6 +366,22 @@ impl Slots {
         }
         self.ask_again();
         self.beat();
+    }
+
+    /// Drops the oldest entries of all slots while they take more memory than they may.
+    fn shed(&mut self) {
+        let limit = self.context.settings.limits.memory;
+        let mut cost: u64 = self.machines.iter().map(|it| it.log.cost()).sum();
+        while cost > limit {
+            let oldest = self.machines.iter_mut();
+            let oldest = oldest.filter_map(|machine| Some((machine.oldest()?, machine)));
+            let Some((_, machine)) = oldest.min_by_key(|(at_ms, _)| *at_ms) else {
+                return;
+            };
+            let before = machine.log.cost();
+            machine.shed(cost - limit, &mut self.context);
+            cost = cost - before + machine.log.cost();
+        }
     }
 
     /// What is to be done.

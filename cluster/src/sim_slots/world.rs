@@ -184,6 +184,7 @@ impl World {
             limits: Limits {
                 known_ms: if tight { 3000 } else { KNOWN_MS },
                 marks: if tight { 2 } else { 1000 },
+                memory: u64::MAX,
             },
             limits_of: LimitsOf::new(move |room| match (tight, &room[..]) {
                 (true, b"b:0" | b"b:1") => TIGHT[1],

@@ -49,6 +49,7 @@ pub(super) async fn start(
         limits: Limits {
             known_ms: crate::hub::IDEMPOTENCY.as_millis() as u64,
             marks: MARKS,
+            memory: config.recovery.memory as u64,
         },
         limits_of: limits(config),
         stored: slots,

@@ -303,6 +303,7 @@ impl Host {
             limits: Limits {
                 known_ms: 60_000,
                 marks: 1000,
+                memory: u64::MAX,
             },
             limits_of: LimitsOf::default(),
             stored,

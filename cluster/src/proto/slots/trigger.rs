@@ -18,12 +18,34 @@ impl Machine {
         self.consider(context);
     }
 
-    fn trim(&mut self, context: &mut Context) {
-        let upto = match &self.role {
-            Role::Open(owned) => owned.commit,
+    /// Up to where entries may be dropped.
+    fn droppable(&self) -> Option<u64> {
+        match &self.role {
+            Role::Open(owned) => Some(owned.commit),
             // An owner that is being opened answers for what it has.
-            Role::Opening(_) => return,
-            _ => self.log.end,
+            Role::Opening(_) => None,
+            _ => Some(self.log.end),
+        }
+    }
+
+    /// When the oldest entry was taken that may be dropped.
+    pub(super) fn oldest(&self) -> Option<u64> {
+        Some(self.log.first_to_go(self.droppable()?)?.0)
+    }
+
+    /// Drops some of the oldest entries, as far as that is needed.
+    pub(super) fn shed(&mut self, excess: u64, context: &mut Context) {
+        let Some(upto) = self.droppable() else {
+            return;
+        };
+        let mut writes = Vec::new();
+        self.log.shed(upto, excess, &mut writes);
+        context.store(self.slot, writes, None);
+    }
+
+    fn trim(&mut self, context: &mut Context) {
+        let Some(upto) = self.droppable() else {
+            return;
         };
         let mut writes = Vec::new();
         let limits = context.settings.limits;

@@ -16,7 +16,12 @@ pub struct Limits {
     pub known_ms: u64,
     /// Rooms of one slot whose trimming is remembered one by one.
     pub marks: usize,
+    /// Bytes of memory for the entries of all slots of a node. The oldest go first.
+    pub memory: u64,
 }
+
+/// What an entry takes beside its payload, with its places in the indexes.
+const ENTRY: u64 = 256;
 
 impl Log {
     /// Trims what must not be kept. Only what is committed may go. If nothing must, this costs next
@@ -46,6 +51,35 @@ impl Log {
             writes.push(Write::End(self.end));
         }
         self.collapse(limits, writes);
+    }
+
+    /// The memory that the entries take.
+    pub(in super::super) fn cost(&self) -> u64 {
+        self.bytes + ENTRY * self.entries.len() as u64
+    }
+
+    /// The oldest entry that is committed, and when it was taken.
+    pub(in super::super) fn first_to_go(&self, upto: u64) -> Option<(u64, u64)> {
+        let seqs = self.ages.oldest().map(|(_, seq)| seq);
+        let taken = |seq| Some((self.entries.get(&seq)?.at_ms, seq));
+        seqs.filter(|seq| *seq <= upto).filter_map(taken).min()
+    }
+
+    /// Ages the oldest entries, some at a time, until so much less memory is taken.
+    pub(in super::super) fn shed(&mut self, upto: u64, excess: u64, writes: &mut Vec<Write>) {
+        const SOME: usize = 16;
+        let cost = self.cost();
+        for _ in 0..SOME {
+            if cost - self.cost() >= excess {
+                break;
+            }
+            let Some((_, seq)) = self.first_to_go(upto) else {
+                break;
+            };
+            self.age(seq, writes);
+        }
+        self.marks_changed = true;
+        writes.push(Write::End(self.end));
     }
 
     /// An entry whose time is over.

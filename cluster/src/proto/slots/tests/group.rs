@@ -14,6 +14,7 @@ pub(super) fn settings() -> Settings {
         limits: Limits {
             known_ms: 120_000,
             marks: 1000,
+            memory: u64::MAX,
         },
         limits_of: LimitsOf::default(),
         fetch_entries: 1000,

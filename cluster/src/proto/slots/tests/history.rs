@@ -72,3 +72,36 @@ fn what_was_trimmed_is_not_gone_on_from() {
     assert_eq!(history(&mut group, Some(position), 9), Answer::Invalid);
     assert_eq!(read(history(&mut group, None, 9)).0, ["3", "4"]);
 }
+
+#[test]
+fn of_all_rooms_the_oldest_go_when_memory_is_short() {
+    let mut group = Group::new(
+        1,
+        &Settings {
+            limits: Limits {
+                memory: 6000,
+                ..settings().limits
+            },
+            ..settings()
+        },
+    );
+    let emit = |group: &mut Group, id| {
+        let room = if id % 2 == 0 { "a:0" } else { "b:0" };
+        let answer = group.emit(NodeId(1), room, id, Bytes::from(vec![0; 1000]));
+        group.run(100);
+        answer
+    };
+    let first = emit(&mut group, 0);
+    for id in 1..10 {
+        emit(&mut group, id);
+    }
+    let kept = read(history(&mut group, None, 9)).0;
+    assert_eq!(kept.last().map(|id| &id[..]), Some(&b"8"[..]));
+    assert!((1..4).contains(&kept.len()), "{kept:?}");
+    let Answer::Done { position, .. } = first else {
+        panic!();
+    };
+    assert_eq!(history(&mut group, Some(position), 9), Answer::Invalid);
+    // It goes on all the same.
+    assert!(matches!(emit(&mut group, 10), Answer::Done { .. }));
+}
