@@ -221,6 +221,13 @@ impl Ids {
         Arc::from(self.emit())
     }
 
+    /// Whether a text can be such a name; whatever else a client presents is nobody's.
+    pub(crate) fn is_pid(text: &str) -> bool {
+        let mut bytes = [0; ID_BYTES];
+        let read = BASE64_URL_SAFE_NO_PAD.decode_slice(text, &mut bytes);
+        read == Ok(ID_BYTES)
+    }
+
     /// An emit's id.
     pub(crate) fn emit(self) -> String {
         let mut bytes = [0; ID_BYTES];
@@ -276,6 +283,14 @@ mod tests {
         assert_eq!(ids.place_of(&sid[1..], 4), None);
         let there = Place::There(boot_tag("a", 1));
         assert_eq!(other.place_of(&sid, 4), Some(there));
+    }
+
+    #[test]
+    fn a_pid_is_told_from_other_texts() {
+        assert!(Ids::is_pid(&Ids::new("a", 1).pid()));
+        for text in ["", "nobodys", "!AAAAAAAAAAAAAAAAAAA", &"p".repeat(5000)] {
+            assert!(!Ids::is_pid(text), "{text}");
+        }
     }
 
     #[test]

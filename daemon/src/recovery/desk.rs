@@ -30,7 +30,7 @@ use crate::{
     app::handler::{Admission, Refusal},
     event::EmitRequest,
     hub::Part,
-    node::Node,
+    node::{Ids, Node},
     shard::machine::Reason,
 };
 
@@ -126,7 +126,7 @@ impl Desk {
         admission: &Admission,
         (pid, offset): (Option<String>, Option<String>),
     ) -> Result<Opened, Refusal> {
-        if let Some(pid) = pid
+        if let Some(pid) = pid.filter(|pid| Ids::is_pid(pid))
             && !self.ended().contains(&*pid)
             && let Some(returning) = self
                 .take(namespace, admission, pid.into(), offset.clone())

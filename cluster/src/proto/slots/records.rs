@@ -6,6 +6,7 @@
 use bytes::Bytes;
 
 use super::context::Context;
+use super::entry::{MAX_EVENT, MAX_NAME};
 use super::machine::{Machine, Role};
 use super::owner::Outcome;
 use super::rules::Rule;
@@ -13,6 +14,22 @@ use super::{Answer, Body, Home, NodeId, Pid, Position, Record, Request};
 
 /// How often records are looked through.
 const SWEEP_MS: u64 = 1000;
+
+/// Whether the store takes what a change would write: if not, it would refuse all that comes with it.
+fn is_storable(request: &Request) -> bool {
+    match request {
+        Request::Put { pid, record, .. } => {
+            let stale = record.stale.as_ref().map_or(0, |stale| stale.len());
+            // A room's place takes some bytes, too.
+            let rooms: usize = record.rooms.keys().map(|room| room.len() + 64).sum();
+            pid.len() <= MAX_NAME && record.data.len() + stale + rooms <= MAX_EVENT
+        }
+        Request::Take { pid, .. } | Request::Leave { pid, .. } | Request::Delete { pid, .. } => {
+            pid.len() <= MAX_NAME
+        }
+        Request::Emit { .. } | Request::Read { .. } | Request::History { .. } => true,
+    }
+}
 
 impl Machine {
     /// Makes the change, or says at once why not.
@@ -22,6 +39,9 @@ impl Machine {
         request: Request,
         context: &mut Context,
     ) -> Option<Answer> {
+        if !is_storable(&request) {
+            return Some(Answer::Invalid);
+        }
         match request {
             Request::Put {
                 pid,

@@ -181,6 +181,13 @@ fn what_no_store_would_take_is_refused() {
     };
     assert_eq!(emit(&mut group, &long, 1), Answer::Invalid);
     assert_eq!(emit(&mut group, "a:0", MAX_EVENT), Answer::Invalid);
+    let (pid, home) = (Bytes::from(long.clone()), Home::default());
+    let take = Request::Take {
+        pid,
+        home,
+        offset: None,
+    };
+    assert_eq!(group.ask(NodeId(1), 0, take), Answer::Invalid);
     let done = emit(&mut group, &long[1..], MAX_EVENT - 1);
     assert!(matches!(done, Answer::Done { .. }), "{done:?}");
 }
