@@ -8,7 +8,6 @@
 //! | `users` | name | user |
 //! | `keys` | id | API key |
 //! | `counters` | the caller's | expiry envelope: the caller's |
-//! | `records` | pid | expiry envelope: record |
 //! | `log` | slot, sequence number | entry |
 //! | `log_state` | the caller's | the caller's |
 //! | `meta` | the caller's | the caller's |
@@ -23,7 +22,6 @@ pub(crate) mod expiry;
 pub(crate) mod keys;
 pub(crate) mod log;
 pub(crate) mod meta;
-pub(crate) mod records;
 pub(crate) mod revocations;
 pub(crate) mod sessions;
 #[cfg(test)]

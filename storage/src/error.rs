@@ -90,13 +90,6 @@ pub enum OpenError {
 /// Why a call was not done. Nothing is retried here.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// A record of this or a later version is stored already. Nothing changed.
-    #[error("version {stored} of the record is stored already")]
-    Stale {
-        /// The version that is stored.
-        stored: u64,
-    },
-
     /// The disk is nearly full, so the write was refused before sled saw it. Nothing changed.
     #[error("disk nearly full: {free} bytes free, {needed} must stay free")]
     Full {

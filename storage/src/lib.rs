@@ -37,7 +37,6 @@ pub use embedded::counters::{Counter, Pair};
 pub use embedded::expiry::Swept;
 pub use embedded::keys::ApiKey;
 pub use embedded::log::{LogBatch, LogDump};
-pub use embedded::records::Record;
 pub use embedded::revocations::{Revocation, RevocationPage};
 pub use embedded::sessions::{SESSION_KEPT_MS, Session};
 pub use embedded::users::User;

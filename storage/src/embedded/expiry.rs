@@ -2,8 +2,7 @@
 //!
 //! Each such row has exactly one index row, `(time, kind, key)`, written together with it. The time
 //! is never later than the row's end, but it may be earlier: extending a row rewrites only the row,
-//! and the sweep moves the index row on when it comes to it. So the frequent write (a counter, a
-//! connection that lives on) costs one insert and no transaction.
+//! and the sweep moves the index row on when it comes to it. So the frequent write (a counter) costs one insert and no transaction.
 
 use sled::Tree;
 
@@ -18,21 +17,19 @@ const TREE: &str = "expiry";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Session = 1,
-    Record = 2,
     Counter = 3,
     Revocation = 4,
 }
 
 impl Kind {
     fn of(byte: u8) -> Option<Self> {
-        let kinds = [Kind::Session, Kind::Record, Kind::Counter, Kind::Revocation];
+        let kinds = [Kind::Session, Kind::Counter, Kind::Revocation];
         kinds.into_iter().find(|kind| *kind as u8 == byte)
     }
 
     fn tree(self) -> &'static str {
         match self {
             Kind::Session => "sessions",
-            Kind::Record => "records",
             Kind::Counter => "counters",
             Kind::Revocation => "revocations",
         }
@@ -44,8 +41,6 @@ impl Kind {
 pub struct Swept {
     /// Sessions removed.
     pub sessions: usize,
-    /// Recovery records removed.
-    pub records: usize,
     /// Counters removed.
     pub counters: usize,
     /// Revocations removed.
@@ -208,7 +203,6 @@ fn sweep_one(
             sessions::remove_from_user(&mut change, trees, key, row.body);
             swept.sessions += 1;
         }
-        Kind::Record => swept.records += 1,
         Kind::Counter => swept.counters += 1,
         Kind::Revocation => swept.revocations += 1,
     }
@@ -236,8 +230,8 @@ mod tests {
 
         #[test]
         fn an_index_key_comes_back_and_sorts_by_time(a: u64, b: u64, key: Vec<u8>) {
-            let first = index_key(a, Kind::Record, &key);
-            assert_eq!(parse_index_key(&first).unwrap(), (a, Kind::Record, &key[..]));
+            let first = index_key(a, Kind::Counter, &key);
+            assert_eq!(parse_index_key(&first).unwrap(), (a, Kind::Counter, &key[..]));
             let second = index_key(b, Kind::Session, &key);
             assert_eq!(a < b, first < second && a != b);
         }

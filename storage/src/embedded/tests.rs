@@ -7,12 +7,10 @@ use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
 use proptest::test_runner::Config;
 
 use super::expiry::{Envelope, Kind, parse_index_key};
-use super::records::{self, Record};
 use super::revocations::{self, Revocation};
 use super::sessions::{self, SESSION_KEPT_MS, Session};
 use super::trees::Trees;
 use super::{counters, expiry};
-use crate::error::StoreError;
 use crate::store::pulse::Pulse;
 
 #[derive(Debug, Clone)]
@@ -23,9 +21,6 @@ enum Step {
     MakeSession(Session),
     CopySession(Session),
     Revoke(Revocation),
-    PutRecord(String, Record),
-    Touch(String, u64),
-    DeleteRecord(String),
     SaveCounter(Vec<u8>, Vec<u8>, u64),
     Sweep(u64),
 }
@@ -34,7 +29,6 @@ enum Step {
 #[derive(Default)]
 struct Model {
     sessions: BTreeMap<String, Session>,
-    records: BTreeMap<String, Record>,
     counters: BTreeMap<Vec<u8>, (Vec<u8>, u64)>,
     /// By session and user: until when sessions are ended, and how long that is kept.
     revocations: BTreeMap<(Option<String>, String), (u64, u64)>,
@@ -74,14 +68,6 @@ fn revocation() -> impl Strategy<Value = Revocation> {
     )
 }
 
-fn record() -> impl Strategy<Value = Record> {
-    (0..4_u64, any::<[u8; 2]>(), time()).prop_map(|(version, value, expires_ms)| Record {
-        version,
-        value: value.to_vec(),
-        expires_ms,
-    })
-}
-
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         session().prop_map(Step::PutSession),
@@ -90,9 +76,6 @@ fn step() -> impl Strategy<Value = Step> {
         session().prop_map(Step::MakeSession),
         session().prop_map(Step::CopySession),
         revocation().prop_map(Step::Revoke),
-        (name(), record()).prop_map(|(pid, record)| Step::PutRecord(pid, record)),
-        (name(), time()).prop_map(|(pid, end)| Step::Touch(pid, end)),
-        name().prop_map(Step::DeleteRecord),
         (name(), any::<[u8; 2]>(), time()).prop_map(|(key, value, end)| Step::SaveCounter(
             key.into_bytes(),
             value.to_vec(),
@@ -132,27 +115,6 @@ impl Model {
                 }
             }
             Step::Revoke(revocation) => self.revoke(trees, revocation),
-            Step::PutRecord(pid, record) => {
-                let stored = self.records.get(&pid).map(|record| record.version);
-                let outcome = records::put(trees, &pid, &record);
-                match stored.filter(|stored| *stored >= record.version) {
-                    Some(stored) => assert_eq!(outcome, Err(StoreError::Stale { stored })),
-                    None => {
-                        assert_eq!(outcome, Ok(()));
-                        self.records.insert(pid, record);
-                    }
-                }
-            }
-            Step::Touch(pid, end) => {
-                records::touch(trees, &[(pid.clone(), end)]).unwrap();
-                if let Some(record) = self.records.get_mut(&pid) {
-                    record.expires_ms = end;
-                }
-            }
-            Step::DeleteRecord(pid) => {
-                let was = records::delete(trees, &pid).unwrap();
-                assert_eq!(was, self.records.remove(&pid).is_some());
-            }
             Step::SaveCounter(key, value, end) => {
                 counters::save(trees, &[(key.clone(), value.clone(), end)]).unwrap();
                 self.counters.insert(key, (value, end));
@@ -201,17 +163,15 @@ impl Model {
     }
 
     fn sweep(&mut self, trees: &Trees, now: u64) {
-        let before = (self.sessions.len(), self.records.len(), self.counters.len());
+        let before = (self.sessions.len(), self.counters.len());
         self.sessions
             .retain(|_, session| session.expires_ms.saturating_add(SESSION_KEPT_MS) > now);
-        self.records.retain(|_, record| record.expires_ms > now);
         self.counters.retain(|_, (_, end)| *end > now);
         let revocations = self.revocations.len();
         self.revocations.retain(|_, (_, end)| *end > now);
         let swept = expiry::sweep(trees, now, usize::MAX).unwrap();
         assert_eq!(swept.sessions, before.0 - self.sessions.len());
-        assert_eq!(swept.records, before.1 - self.records.len());
-        assert_eq!(swept.counters, before.2 - self.counters.len());
+        assert_eq!(swept.counters, before.1 - self.counters.len());
         assert_eq!(swept.revocations, revocations - self.revocations.len());
         assert_eq!((swept.damaged, swept.more), (0, false));
     }
@@ -228,10 +188,6 @@ impl Model {
             assert_eq!(sessions::of_user(trees, user).unwrap(), self.of_user(user));
         }
         assert_eq!(trees.sessions_by_user.len(), all.len());
-        for (pid, record) in &self.records {
-            assert_eq!(records::one(trees, pid).unwrap().as_ref(), Some(record));
-        }
-        assert_eq!(trees.records.len(), self.records.len());
         let kept = revocations::page(trees, None, 7, usize::MAX).unwrap();
         assert_eq!(kept.found.len(), self.revocations.len());
         for found in kept.found {
@@ -253,7 +209,7 @@ impl Model {
     /// One index row for each row, at the time that the row says, which is not after its end.
     fn check_index(&self, trees: &Trees) {
         let mut rows = 0;
-        let kinds = [Kind::Session, Kind::Record, Kind::Counter, Kind::Revocation];
+        let kinds = [Kind::Session, Kind::Counter, Kind::Revocation];
         for kind in kinds {
             for row in trees.of(kind).iter() {
                 let (_, value) = row.unwrap();

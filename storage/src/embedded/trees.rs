@@ -18,7 +18,6 @@ pub(crate) struct Trees {
     pub(crate) users: Tree,
     pub(crate) keys: Tree,
     pub(crate) counters: Tree,
-    pub(crate) records: Tree,
     pub(crate) log: Tree,
     pub(crate) log_state: Tree,
     pub(crate) meta: Tree,
@@ -40,7 +39,6 @@ impl Trees {
             users: db.open_tree("users")?,
             keys: db.open_tree("keys")?,
             counters: db.open_tree("counters")?,
-            records: db.open_tree("records")?,
             log: db.open_tree("log")?,
             log_state: db.open_tree("log_state")?,
             meta: db.open_tree("meta")?,
@@ -51,7 +49,7 @@ impl Trees {
         })
     }
 
-    pub(crate) fn all(&self) -> [&Tree; 12] {
+    pub(crate) fn all(&self) -> [&Tree; 11] {
         [
             &self.sessions,
             &self.sessions_by_user,
@@ -59,7 +57,6 @@ impl Trees {
             &self.users,
             &self.keys,
             &self.counters,
-            &self.records,
             &self.log,
             &self.log_state,
             &self.meta,
@@ -72,7 +69,6 @@ impl Trees {
     pub(crate) fn of(&self, kind: Kind) -> &Tree {
         match kind {
             Kind::Session => &self.sessions,
-            Kind::Record => &self.records,
             Kind::Counter => &self.counters,
             Kind::Revocation => &self.revocations,
         }

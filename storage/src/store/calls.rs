@@ -2,13 +2,12 @@
 //! power cut within the next quarter of a second can still take it, as sled fsyncs only that often.
 
 use crate::embedded::codec::{check_key, check_value};
-use crate::embedded::{counters, expiry, keys, log, meta, records, revocations, sessions, users};
+use crate::embedded::{counters, expiry, keys, log, meta, revocations, sessions, users};
 use crate::embedded::{
     counters::{Counter, Pair},
     expiry::Swept,
     keys::ApiKey,
     log::{LogBatch, LogDump},
-    records::Record,
     revocations::{Revocation, RevocationPage},
     sessions::Session,
     users::User,
@@ -236,51 +235,6 @@ impl Store {
     }
 }
 
-/// Recovery records.
-impl Store {
-    /// Stores a record unless one of the same or a later version is stored
-    /// ([`StoreError::Stale`]). Durable.
-    pub async fn put_record(
-        &self,
-        pid: String,
-        version: u64,
-        value: Vec<u8>,
-        expires_ms: u64,
-    ) -> Result<(), StoreError> {
-        check_key("pid", pid.as_bytes())?;
-        check_value("record", &value)?;
-        let record = Record {
-            version,
-            value,
-            expires_ms,
-        };
-        self.call(PUT, move |on| records::put(on.trees, &pid, &record))
-            .await
-    }
-
-    /// The record of this pid; one that has ended too, until a sweep: the caller judges.
-    pub async fn record(&self, pid: &str) -> Result<Option<Record>, StoreError> {
-        let pid = pid.to_owned();
-        self.call(Effect::Read, move |on| records::one(on.trees, &pid))
-            .await
-    }
-
-    /// Sets when records end (unix milliseconds), sooner or later than before; unknown ones are
-    /// passed over. Not durable. On an error some may be set.
-    pub async fn touch_records(&self, records: Vec<(String, u64)>) -> Result<(), StoreError> {
-        let effect = Effect::Put { durable: false };
-        self.call(effect, move |on| records::touch(on.trees, &records))
-            .await
-    }
-
-    /// Removes a record; says whether there was one. Durable.
-    pub async fn delete_record(&self, pid: &str) -> Result<bool, StoreError> {
-        let pid = pid.to_owned();
-        self.call(REMOVE, move |on| records::delete(on.trees, &pid))
-            .await
-    }
-}
-
 /// The log of recoverable rooms, the slot table and the roster.
 impl Store {
     /// Applies a batch, all of it or nothing. Durable if the batch says so.
@@ -354,7 +308,7 @@ impl Store {
             .await
     }
 
-    /// Removes sessions that expired more than an hour before `now_ms`, and records, counters and
+    /// Removes sessions that expired more than an hour before `now_ms`, and counters and
     /// revocations that ended before it, looking at no more than `limit` rows. Not durable: a row that comes
     /// back after a crash is swept again.
     pub async fn sweep(&self, now_ms: u64, limit: usize) -> Result<Swept, StoreError> {

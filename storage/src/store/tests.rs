@@ -74,7 +74,6 @@ async fn reads_and_writes_that_need_not_last_do_not_flush() {
         .save_counters(vec![(vec![1], vec![2], 3)])
         .await
         .unwrap();
-    store.touch_records(vec![("p".into(), 3)]).await.unwrap();
     assert_eq!(store.stats().flushes, before);
     store.put_meta("k", vec![1]).await.unwrap();
     assert_eq!(store.stats().flushes, before + 1);

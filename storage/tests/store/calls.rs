@@ -1,7 +1,7 @@
 //! Every call: what is stored comes back, after a restart too, and ends when it should.
 
 use tidings_storage::{
-    ApiKey, LogBatch, Record, Revocation, RevocationPage, SESSION_KEPT_MS, StoreError, Swept, User,
+    ApiKey, LogBatch, Revocation, RevocationPage, SESSION_KEPT_MS, StoreError, Swept, User,
 };
 
 use crate::harness::{Folder, session};
@@ -223,66 +223,19 @@ async fn counters_last_until_their_newest_end() {
 }
 
 #[tokio::test]
-async fn a_record_that_does_not_rise_is_refused() {
-    let folder = Folder::new();
-    let store = folder.open();
-    let put = |version, value: &[u8]| store.put_record("p".into(), version, value.to_vec(), 50);
-    put(3, b"three").await.unwrap();
-    assert_eq!(put(3, b"again").await, Err(StoreError::Stale { stored: 3 }));
-    assert_eq!(put(2, b"older").await, Err(StoreError::Stale { stored: 3 }));
-    let three = Record {
-        version: 3,
-        value: b"three".to_vec(),
-        expires_ms: 50,
-    };
-    assert_eq!(store.record("p").await, Ok(Some(three)));
-    put(4, b"four").await.unwrap();
-    assert_eq!(store.record("p").await.unwrap().unwrap().value, b"four");
-    assert_eq!(store.delete_record("p").await, Ok(true));
-    assert_eq!(store.delete_record("p").await, Ok(false));
-    assert_eq!(store.record("p").await, Ok(None));
-}
-
-#[tokio::test]
-async fn a_touched_record_ends_later_or_sooner() {
-    let folder = Folder::new();
-    let store = folder.open();
-    for pid in ["later", "sooner"] {
-        store.put_record(pid.into(), 1, vec![1], 50).await.unwrap();
-    }
-    let touches = vec![
-        ("later".into(), 90),
-        ("sooner".into(), 10),
-        ("unknown".into(), 10),
-    ];
-    store.touch_records(touches).await.unwrap();
-    assert_eq!(store.record("unknown").await, Ok(None));
-    assert_eq!(store.sweep(60, 10).await.unwrap().records, 1);
-    let later = Record {
-        version: 1,
-        value: vec![1],
-        expires_ms: 90,
-    };
-    assert_eq!(store.record("later").await, Ok(Some(later)));
-    assert_eq!(store.sweep(90, 10).await.unwrap().records, 1);
-}
-
-#[tokio::test]
 async fn a_sweep_stops_at_its_limit_and_says_so() {
     let folder = Folder::new();
     let store = folder.open();
-    for number in 0..5 {
-        store
-            .put_record(format!("p{number}"), 1, vec![], number)
-            .await
-            .unwrap();
-    }
+    let counter = |number: u8| (vec![number], vec![1], u64::from(number));
+    let counters = (0..5).map(counter).collect();
+    store.save_counters(counters).await.unwrap();
     let first = store.sweep(10, 3).await.unwrap();
-    assert_eq!((first.records, first.more), (3, true));
-    assert_eq!(store.record("p2").await, Ok(None), "the oldest go first");
-    assert!(store.record("p3").await.unwrap().is_some());
+    assert_eq!((first.counters, first.more), (3, true));
+    let left = store.counters().await.unwrap();
+    let keys: Vec<_> = left.into_iter().map(|(key, _)| key).collect();
+    assert_eq!(keys, [[3], [4]], "the oldest go first");
     let second = store.sweep(10, 3).await.unwrap();
-    assert_eq!((second.records, second.more), (2, false));
+    assert_eq!((second.counters, second.more), (2, false));
 }
 
 #[tokio::test]
