@@ -202,13 +202,8 @@ impl Relay {
 
 /// A room as the cluster knows it.
 fn room_key(namespace: &str, room: &str) -> RoomKey {
-    // Neither namespaces nor rooms may hold a NUL in front of which two could be told apart
-    // differently: a namespace ends at the first.
-    RoomKey::of(
-        [namespace.as_bytes(), b"\0", room.as_bytes()]
-            .concat()
-            .as_slice(),
-    )
+    // A namespace ends at the first NUL.
+    RoomKey::of(&crate::recovery::room::key(namespace, room))
 }
 
 impl Application for Relay {

@@ -12,7 +12,6 @@ use super::rooms::Listening;
 use super::{ASKED, Counts, Done, Failing, History, Refused, Roster, SlotStatus};
 use crate::proto::slots::{
     Answer, Entry, Home, MAX_EVENT, MAX_NAME, NodeId, Pid, Position, Record, Request, Room, SlotNo,
-    slot_of,
 };
 
 /// What an ask counts besides its bytes.
@@ -67,11 +66,6 @@ impl History {
     /// The slot of a room.
     pub fn slot_of(&self, room: &Room) -> SlotNo {
         (self.slot_of)(room)
-    }
-
-    /// The slot of a tag: that of a user's records is the slot of the user's id.
-    pub fn slot_of_tag(tag: &str) -> SlotNo {
-        slot_of(&format!(":{tag}"))
     }
 
     /// Appends an event to its room's log, wherever that is. Waits only while too much is under way

@@ -32,18 +32,27 @@ pub(crate) enum Rule {
 }
 
 /// Which rule is left out. Outside tests none can be, and the questions cost nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Rules(Option<Rule>);
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LeftOut<R>(Option<R>);
 
-impl Rules {
+/// The rules of nodes.
+pub(crate) type Rules = LeftOut<Rule>;
+
+impl<R> Default for LeftOut<R> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<R: PartialEq + Copy> LeftOut<R> {
     /// All but one.
     #[cfg(test)]
-    pub(crate) fn without(rule: Rule) -> Self {
+    pub(crate) fn without(rule: R) -> Self {
         Self(Some(rule))
     }
 
     /// Whether a rule is kept.
-    pub(crate) fn keep(self, rule: Rule) -> bool {
+    pub(crate) fn keep(self, rule: R) -> bool {
         !(cfg!(test) && self.0 == Some(rule))
     }
 }

@@ -147,7 +147,7 @@ pub use action::{Action, Token};
 pub use chain::{Chain, MAX_EPOCHS};
 pub use context::View;
 pub use entry::{Body, Entry, Home, Kept, MAX_EVENT, MAX_NAME, Pid, Record, Room, SlotNo};
-pub use hash::{rendezvous, slot_of, tag};
+pub use hash::{rendezvous, slot_of, slot_of_tag, tag};
 pub use ids::{Eid, NodeId, Now, Position};
 pub use log::{After, Basis, Invalid, Limits, LimitsOf, Rest, RoomLimits, Stored, Write};
 pub use look::{Look, Owned};

@@ -8,10 +8,7 @@ use super::{
     frame::{self, Call, Forwarded},
     room_key,
 };
-use crate::{
-    event::{EmitRequest, room_names},
-    node::socket_home,
-};
+use crate::{event::EmitRequest, node::socket_home, shard::rooms::EVERYBODY};
 
 impl Relay {
     /// Forwards an emit that this node has taken in and given to its own clients. Never waits.
@@ -37,11 +34,13 @@ impl Relay {
 
     /// The peers that have members of the rooms, or may have.
     fn listeners(&self, cluster: &Cluster, request: &EmitRequest) -> u64 {
-        let rooms = room_names(&request.rooms);
-        let namespace = &*request.namespace;
-        let keys: Vec<_> = rooms.iter().map(|room| room_key(namespace, room)).collect();
+        let everybody = request.rooms.is_empty().then_some(EVERYBODY);
+        let rooms = request.rooms.iter().map(String::as_str).chain(everybody);
+        let keys: Vec<_> = rooms
+            .map(|room| room_key(&request.namespace, room))
+            .collect();
         let mut peers = cluster.interested(&keys);
-        for room in &rooms {
+        for room in &request.rooms {
             if let Some(tag) = socket_home(room) {
                 for name in self.homes(tag) {
                     peers |= cluster.slot_of(&name);

@@ -100,19 +100,5 @@ pub(crate) enum Rule {
     VoidOffset,
 }
 
-/// Which rule is left out. Outside tests none can be, and the questions cost nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Rules(Option<Rule>);
-
-impl Rules {
-    /// All but one.
-    #[cfg(test)]
-    pub(crate) fn without(rule: Rule) -> Self {
-        Self(Some(rule))
-    }
-
-    /// Whether a rule is kept.
-    pub(crate) fn keep(self, rule: Rule) -> bool {
-        !(cfg!(test) && self.0 == Some(rule))
-    }
-}
+/// The rules of slots.
+pub(crate) type Rules = crate::proto::rules::LeftOut<Rule>;
