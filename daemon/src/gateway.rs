@@ -4,6 +4,7 @@
 //! shards' threads run. [`Gateway::accept`] takes clients, [`Gateway::drain`] moves them away and ends the node.
 
 mod acceptor;
+mod cluster;
 mod history;
 mod tasks;
 
@@ -16,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tidings_cluster::{Cluster, Config as ClusterConfig};
+use tidings_cluster::Cluster;
 use tidings_storage::{OpenError, Store, StoreConfig, StoreError};
 use tokio::{
     net::TcpListener,
@@ -183,9 +184,9 @@ where
     };
     let application = application(ground).await.map_err(StartError::Application)?;
 
-    let generation = next_generation(&store).await?;
+    let generation = cluster::next_generation(&store).await?;
     // Peers are answered once there is a node, in a moment.
-    let cluster = match cluster(config, generation)? {
+    let cluster = match cluster::settings(config, generation)? {
         Some(cluster) => Some(Cluster::start(cluster, relay.clone()).await?),
         None => None,
     };
@@ -232,6 +233,7 @@ where
         store.clone(),
         stop.clone(),
     ));
+    tasks.spawn(ending(stop.clone(), tasks::settle(node.clone())));
     relay.attach(&node);
     let feed = tokio::spawn(feed::run(node.clone(), rooms.told));
     if let Some(cluster) = cluster {
@@ -394,46 +396,6 @@ async fn move_clients(node: &Node, spread: Duration) {
     for told in waiting {
         let _ = told.await;
     }
-}
-
-/// What makes the node one of several, if it is to be.
-fn cluster(config: &Config, generation: u64) -> Result<Option<ClusterConfig>, StartError> {
-    let settings = &config.cluster;
-    let (Some(key), Some(advertise)) = (&settings.key, settings.address()) else {
-        return Ok(None);
-    };
-    let key = crate::config::read_cluster_key(key)
-        .map_err(|why| StartError::Application(format!("cluster.key = {key:?} {why}")))?;
-    Ok(Some(ClusterConfig {
-        cluster: settings.name.clone(),
-        node: config.node.name.as_str().into(),
-        generation,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        listen: settings.listen,
-        advertise,
-        key,
-        seeds: settings.seeds.clone(),
-        linger: LINGER,
-        queue: settings.queue,
-    }))
-}
-
-/// How long a room without members is still forwarded: a client that comes right back costs the
-/// peers nothing.
-const LINGER: Duration = Duration::from_secs(10);
-
-/// Where the store keeps the last boot's number.
-const GENERATION: &str = "generation";
-
-/// A number for this boot, higher than that of every earlier one whatever the clock says.
-async fn next_generation(store: &Store) -> Result<u64, StoreError> {
-    let last = store.meta(GENERATION).await?;
-    let last = last.and_then(|bytes| bytes.try_into().ok());
-    let generation = now_ms().max(last.map_or(0, u64::from_be_bytes) + 1);
-    store
-        .put_meta(GENERATION, generation.to_be_bytes().to_vec())
-        .await?;
-    Ok(generation)
 }
 
 fn shards(config: &Config) -> (Vec<ShardHandle>, Vec<mpsc::Receiver<Command>>) {

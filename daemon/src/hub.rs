@@ -149,21 +149,21 @@ impl Hub {
         }
     }
 
-    /// Feeds a committed entry of a recoverable room to its members.
-    pub(crate) async fn feed(&self, part: Part, event: &Event, namespace: &str, offset: Offset) {
+    /// Feeds a committed entry of a recoverable room to the shards that have members.
+    pub(crate) async fn feed(&self, shards: u64, part: Part, body: Body, offset: Offset) {
         let Part {
-            namespace: number,
+            namespace,
             room,
             except,
         } = part;
         let emit = Emit {
-            namespace: number,
+            namespace,
             rooms: vec![room],
             except,
-            body: Body::new(namespace, event, Some(offset)),
+            body,
             delivery: Delivery::Recoverable { offset },
         };
-        self.send(emit).await;
+        self.send_to(shards, Arc::new(emit)).await;
     }
 
     async fn conflated(&self, request: &EmitRequest, part: Part, interval: Duration) {
@@ -254,7 +254,7 @@ impl Hub {
 
     /// The shards that have members of any of the rooms. A name that no room has may be a
     /// socket's id, which any shard may know.
-    fn mask(&self, namespace: NamespaceId, rooms: &[Arc<str>]) -> u64 {
+    pub(crate) fn mask(&self, namespace: NamespaceId, rooms: &[Arc<str>]) -> u64 {
         let every = u64::MAX >> (64 - self.shards.len());
         rooms.iter().fold(0, |mask, room| {
             mask | match self.registry.shards(namespace, room) {

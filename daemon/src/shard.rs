@@ -11,6 +11,7 @@
 //! | `command` | what reaches a shard from elsewhere |
 //! | `state` | all that a shard owns |
 //! | `incoming`, `connect`, `effects`, `deliver`, `run`, `query` | what it does with it |
+//! | `records` | what recoverable rooms and coming back take |
 //! | `registering` | answers that wait until the peers know of a room's member |
 //! | `writing`, `ending` | outboxes to sockets; how connections and sockets end |
 //! | `thread` | the loop |
@@ -25,6 +26,7 @@ mod incoming;
 pub mod machine;
 pub mod outbox;
 mod query;
+mod records;
 mod registering;
 pub mod rooms;
 mod run;

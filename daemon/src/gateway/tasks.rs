@@ -107,6 +107,14 @@ pub(super) async fn keep_up(
     }
 }
 
+/// Tells owners of records what they could not be told at once, which may take them seconds.
+pub(super) async fn settle(node: Arc<Node>) {
+    loop {
+        tokio::time::sleep(SWEEP_EVERY).await;
+        node.recovery.settle().await;
+    }
+}
+
 /// Tells the other nodes what this one counts.
 pub(super) async fn exchange(limits: Limits, cluster: Cluster, stop: CancellationToken) {
     limits.share();

@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::future::join_all;
 use tidings_cluster::{
-    History, Joining, Listening, Recovered, Refused, Submitted, Way,
+    History, Joining, Recovered, Refused, Submitted, Way,
     proto::slots::{Body, Cursor as Positions, Entry, Home, NodeId, Pid, Presented, Record},
 };
 use tidings_storage::Store;
@@ -23,7 +23,7 @@ use super::{
     lost::Lost,
     record::Saved,
     room,
-    session::{Back, Draft, Missed, Opened, Returning, Start, Stored, record_slot},
+    session::{Back, Draft, Leaver, Missed, Opened, Returning, Start, Stored, record_slot},
     slot::{Offset, SlotNo},
 };
 use crate::{
@@ -48,6 +48,9 @@ pub(crate) struct Desk {
     window: Duration,
     /// Records of sockets that ended for good and are about to be deleted.
     ended: Mutex<HashSet<Arc<str>>>,
+    /// Those whose owner could not be told that they are left: one that is thought to be held would
+    /// never end.
+    owed: Mutex<Vec<Leaver>>,
     lost: Lost,
 }
 
@@ -70,6 +73,7 @@ impl Desk {
             connections: AtomicU64::new(0),
             window,
             ended: Mutex::default(),
+            owed: Mutex::default(),
             lost: Lost::default(),
         }
     }
@@ -179,7 +183,13 @@ impl Desk {
             |saved: &Saved| saved.namespace == namespace && saved.user == user.unwrap_or_default();
         let Some(saved) = saved.filter(is_theirs) else {
             // Its own client may still come.
-            let _ = self.history.leave(slot, name(&pid), home).await;
+            let home = (slot, home);
+            self.left(Leaver {
+                pid,
+                home,
+                keep: true,
+            })
+            .await;
             return Ok(None);
         };
         Ok(Some(Returning {
@@ -203,13 +213,13 @@ impl Desk {
     /// record, if it has one.
     pub(crate) async fn keep(
         &self,
-        namespace: &str,
         draft: Option<Draft>,
         unstarted: Vec<(String, Joining)>,
     ) -> Stored {
         let joined = unstarted.into_iter().map(async |(name, joining)| {
             let listening = joining.answered().await?;
-            Ok((name, Start::new(listening)))
+            let at = listening.at();
+            Ok((name, Start { at, listening }))
         });
         let joined = join_all(joined).await.into_iter();
         let starts: Vec<(String, Start)> = match joined.collect() {
@@ -223,7 +233,7 @@ impl Desk {
         };
         let (slot, pid) = (draft.slot, name(&draft.pid));
         let before = (draft.taken, draft.last);
-        let record = record(namespace, draft, &starts);
+        let record = record(draft, &starts);
         match self.history.put(slot, pid, record, before).await {
             Ok(written) => Stored::Kept {
                 starts,
@@ -278,7 +288,12 @@ impl Desk {
             ..
         } = *returning;
         let slot = record_slot(admission.user.as_deref(), &pid);
-        let _ = self.history.delete(slot, name(&pid), record.home).await;
+        self.left(Leaver {
+            pid,
+            home: (slot, record.home),
+            keep: false,
+        })
+        .await;
         let opened = self.fresh(node, offset);
         Stored::Refused(Box::new((admission, opened)))
     }
@@ -293,20 +308,39 @@ impl Desk {
         self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A socket with a record is gone: the record stays for the window, or goes.
-    pub(crate) async fn left(&self, pid: Arc<str>, (slot, home): (SlotNo, Home), keep: bool) {
-        let done = if keep {
-            self.history.leave(slot, name(&pid), home).await
-        } else {
-            let done = self.history.delete(slot, name(&pid), home).await;
-            self.ended().remove(&pid);
-            done
+    /// A record is left: it stays for the window, or goes.
+    pub(crate) async fn left(&self, leaver: Leaver) {
+        let Leaver {
+            ref pid,
+            home: (slot, home),
+            keep,
+        } = leaver;
+        let done = match keep {
+            true => self.history.leave(slot, name(pid), home).await,
+            false => self.history.delete(slot, name(pid), home).await,
         };
-        match done {
-            // Another connection has it, or it was never written.
-            Ok(_) | Err(Refused::Lost | Refused::Closed) => {}
-            Err(error) => tracing::warn!(%error, "a recovery record could not be changed"),
+        if let Err(Refused::Unavailable) = done {
+            let mut owed = self.owed.lock().unwrap_or_else(PoisonError::into_inner);
+            return owed.push(leaver);
         }
+        // Otherwise it is done, or another connection has it, or it was never written.
+        if !keep {
+            self.ended().remove(pid);
+        }
+    }
+
+    /// Says again what could not be said; called every few seconds.
+    pub(crate) async fn settle(&self) {
+        let owed = {
+            let mut owed = self.owed.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *owed)
+        };
+        self.all_left(owed).await;
+    }
+
+    /// Several records are left. Told together, so that they share what must be written to the disk.
+    pub(crate) async fn all_left(&self, leavers: Vec<Leaver>) {
+        join_all(leavers.into_iter().map(|leaver| self.left(leaver))).await;
     }
 }
 
@@ -315,21 +349,13 @@ fn name(pid: &str) -> Pid {
 }
 
 /// The record that a draft makes with these starts besides its own.
-fn record(namespace: &str, draft: Draft, starts: &[(String, Start)]) -> Record {
-    let new = starts.iter().map(|(name, start)| (&**name, start.at));
-    let all = draft
-        .starts
-        .iter()
-        .map(|(name, at)| (&**name, *at))
-        .chain(new);
-    let rooms = all.map(|(name, at)| {
-        let slot = super::slot::slot_of(name);
-        (room::key(namespace, name), (slot, at))
-    });
+fn record(draft: Draft, starts: &[(String, Start)]) -> Record {
+    let mut rooms = draft.rooms;
+    rooms.extend(starts.iter().map(|(_, start)| start.place()));
     Record {
         home: draft.home,
         change: draft.change,
-        rooms: rooms.collect(),
+        rooms,
         stale: draft.stale.map(Bytes::from),
         gone_ms: None,
         data: draft.data.into(),
@@ -370,14 +396,16 @@ fn missed(entry: &Entry, returning: &Returning) -> Result<Option<Missed>, Unread
     else {
         return Ok(None);
     };
-    let (_, name) = room::parse(room).ok_or(Unreadable)?;
+    let Some((slot, _)) = returning.record.rooms.get(room) else {
+        return Ok(None);
+    };
     let Logged { except, event } = Logged::decode(payload)?;
     let is_out = except
         .iter()
         .any(|out| *out == returning.sid || returning.rooms.contains(out));
     Ok((!is_out).then(|| Missed {
         offset: Offset {
-            slot: super::slot::slot_of(name),
+            slot: *slot,
             position: entry.position,
         },
         event,
@@ -398,16 +426,6 @@ fn by_time(missed: Vec<(u64, Missed)>) -> Vec<Missed> {
         .collect();
     timed.sort_by_key(|(at_ms, _)| *at_ms);
     timed.into_iter().map(|(_, missed)| missed).collect()
-}
-
-/// Where a room of a socket starts.
-impl Start {
-    fn new(listening: Listening) -> Self {
-        Self {
-            at: listening.at(),
-            listening,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tidings_cluster::{
     Told,
-    proto::slots::{Body, Entry},
+    proto::slots::{Body as Said, Entry},
 };
 use tokio::sync::mpsc;
 
@@ -13,7 +13,7 @@ use super::{
     room,
     slot::{Offset, SlotNo},
 };
-use crate::{hub::Part, node::Node};
+use crate::{event::Body, hub::Part, node::Node};
 
 /// Hands on what is told, in order, until the history is closed.
 pub(crate) async fn run(node: Arc<Node>, mut told: mpsc::Receiver<Told>) {
@@ -43,7 +43,7 @@ pub(crate) async fn run(node: Arc<Node>, mut told: mpsc::Receiver<Told>) {
 
 /// Hands an entry to the shards that have members of its room.
 async fn deliver(node: &Node, slot: SlotNo, entry: &Entry) {
-    let Body::Event {
+    let Said::Event {
         room,
         payload: Some(payload),
         ..
@@ -57,13 +57,19 @@ async fn deliver(node: &Node, slot: SlotNo, entry: &Entry) {
     let Some(number) = node.hub.namespaces.intern(namespace) else {
         return;
     };
+    let room: Arc<str> = name.into();
+    // The room is still fed a moment after its last member has left.
+    let shards = node.hub.mask(number, std::slice::from_ref(&room));
+    if shards == 0 {
+        return;
+    }
     let logged = match Logged::decode(payload) {
         Ok(logged) => logged,
         Err(error) => return tracing::error!(%error, "an event cannot be delivered"),
     };
     let part = Part {
         namespace: number,
-        room: name.into(),
+        room,
         except: logged
             .except
             .iter()
@@ -74,5 +80,6 @@ async fn deliver(node: &Node, slot: SlotNo, entry: &Entry) {
         slot,
         position: entry.position,
     };
-    node.hub.feed(part, &logged.event, namespace, offset).await;
+    let body = Body::new(namespace, &logged.event, Some(offset));
+    node.hub.feed(shards, part, body, offset).await;
 }

@@ -7,7 +7,7 @@ use std::{
 
 use tidings_cluster::{
     Listening,
-    proto::slots::{Home, Record},
+    proto::slots::{Home, Record, Room},
 };
 
 use tokio::sync::oneshot;
@@ -61,6 +61,14 @@ pub(crate) struct Start {
     pub(crate) listening: Listening,
 }
 
+impl Start {
+    /// What a record says of it.
+    pub(crate) fn place(&self) -> (Room, (SlotNo, Position)) {
+        let room = self.listening.room().clone();
+        (room, (self.listening.slot(), self.at))
+    }
+}
+
 /// Who writes a record, and what it says besides where the rooms start.
 #[derive(Clone, Debug)]
 pub(crate) struct Draft {
@@ -72,9 +80,19 @@ pub(crate) struct Draft {
     /// Where the home took it over or wrote it first, and where it wrote it last.
     pub(crate) taken: Option<Position>,
     pub(crate) last: Option<Position>,
-    /// Starts of rooms that it has already.
-    pub(crate) starts: Vec<(String, Position)>,
+    /// Its rooms that are fed already, with where they start.
+    pub(crate) rooms: BTreeMap<Room, (SlotNo, Position)>,
     pub(crate) data: Vec<u8>,
+}
+
+/// A record that a connection holds no more.
+#[derive(Debug)]
+pub(crate) struct Leaver {
+    pub(crate) pid: Arc<str>,
+    /// The record's slot, and the connection that held it.
+    pub(crate) home: (SlotNo, Home),
+    /// Whether the client may come back.
+    pub(crate) keep: bool,
 }
 
 /// What the control plane did for a socket.
@@ -148,8 +166,10 @@ pub(crate) struct Following {
     pub(crate) held: Option<Held>,
     /// Up to where everything has been queued to this socket.
     cursor: Cursor,
-    /// Its recoverable rooms.
+    /// Its recoverable rooms that are fed.
     pub(crate) starts: BTreeMap<String, Start>,
+    /// Those that it has joined and nobody was asked to feed yet.
+    unstarted: BTreeSet<Arc<str>>,
     /// Rooms that it has left, but for the record: until that is kept it is a member.
     leaving: BTreeSet<String>,
     /// Those that the write under way leaves out.
@@ -260,9 +280,27 @@ impl Following {
         }
     }
 
+    /// The client joins a recoverable room.
+    pub(crate) fn join(&mut self, room: &Arc<str>) {
+        self.unstarted.insert(room.clone());
+    }
+
+    /// The rooms that are to be fed from now on.
+    pub(crate) fn take_unstarted(&mut self) -> BTreeSet<Arc<str>> {
+        std::mem::take(&mut self.unstarted)
+    }
+
+    /// Rooms are fed.
+    pub(crate) fn start(&mut self, starts: impl Iterator<Item = (String, Start)>) {
+        for (room, start) in starts {
+            self.unstarted.remove(&*room);
+            self.starts.insert(room, start);
+        }
+    }
+
     /// The client leaves a room. True if it stays a member until that is kept.
     pub(crate) fn leave(&mut self, room: &str) -> bool {
-        if self.held.is_none() {
+        if self.unstarted.remove(room) || self.held.is_none() {
             self.starts.remove(room);
             return false;
         }
@@ -286,9 +324,9 @@ impl Following {
         starts.any(|start| start.listening.slot() == slot)
     }
 
-    /// Whether what follows in a room cannot be proved to be all.
-    pub(crate) fn is_cut(&self) -> bool {
-        self.starts.values().any(|start| start.listening.is_cut())
+    /// Whether there is nothing to feed and nothing to write.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.held.is_none() && self.unstarted.is_empty()
     }
 
     /// Whether a write is under way.
@@ -328,9 +366,7 @@ impl Following {
             stale: held.stale.clone(),
             taken: held.taken,
             last: held.written,
-            starts: starts
-                .map(|(room, start)| (room.clone(), start.at))
-                .collect(),
+            rooms: starts.map(|(_, start)| start.place()).collect(),
             data,
         })
     }

@@ -13,7 +13,6 @@ use std::{
 use bytes::Bytes;
 use serde_json::value::RawValue;
 use slab::Slab;
-use tidings_cluster::proto::slots::Home;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
@@ -33,7 +32,7 @@ use crate::{
     http::engine::PollAnswer,
     node::Node,
     protocol::engine,
-    recovery::{session::Following, slot::SlotNo},
+    recovery::session::{Following, Leaver},
     transport::{
         reader::Readers,
         websocket::{WebSocket, Written},
@@ -55,15 +54,6 @@ pub(crate) enum Terms {
     Free,
     /// The limit was reached; it may stay only as a valid recovery.
     RecoveryOnly,
-}
-
-/// A socket with a recovery record that is gone.
-pub(super) struct Leaver {
-    pub(super) pid: Arc<str>,
-    /// The record's slot, and the connection that held it.
-    pub(super) home: (SlotNo, Home),
-    /// Whether the client may come back.
-    pub(super) keep: bool,
 }
 
 /// An Engine.IO connection.
@@ -422,22 +412,26 @@ impl State {
         let socket = &self.sockets[index as usize];
         let (namespace, name) = (socket.namespace, &socket.namespace_name);
         let node = &self.node;
-        match self.rooms.join(namespace, room, index) {
-            Joined::Already => return false,
-            Joined::Member => {}
-            Joined::First => {
-                let announce = || {
-                    let announced = node.relay.joined(name, room);
-                    if announced > 0
-                        && let RoomClass::Conflated(_) = node.handler.class(name, room)
-                    {
-                        node.relay.catch_up(name, room);
-                    }
-                    announced
-                };
-                node.hub.registry.add(namespace, room, self.index, announce);
-            }
+        let joined = self.rooms.join(namespace, room, index);
+        if joined == Joined::Already {
+            return false;
         }
+        let class = node.handler.class(name, room);
+        if joined == Joined::First {
+            let announce = || {
+                let announced = node.relay.joined(name, room);
+                if announced > 0 && matches!(class, RoomClass::Conflated(_)) {
+                    node.relay.catch_up(name, room);
+                }
+                announced
+            };
+            node.hub.registry.add(namespace, room, self.index, announce);
+        }
+        if class == RoomClass::Recoverable {
+            let following = &mut self.sockets[index as usize].following;
+            following.get_or_insert_default().join(room);
+        }
+        let node = &self.node;
         if node.relay.cluster().is_some() {
             // The room's first member may be about to be announced itself.
             let announced = node.hub.registry.announced(namespace, room);
