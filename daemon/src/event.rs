@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes};
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
@@ -245,15 +245,18 @@ impl Event {
     /// The form in which history keeps an event: a version byte, then name, arguments and
     /// attachments, each list with its count and each item with its length (32 bits, big-endian).
     pub(crate) fn to_bytes(&self) -> Bytes {
-        let mut bytes = vec![STORED_VERSION];
-        let args = self.args.iter().map(|arg| arg.get().as_bytes());
-        put_list(&mut bytes, std::iter::once(self.name.as_bytes()));
-        put_list(&mut bytes, args);
-        put_list(
-            &mut bytes,
-            self.attachments.iter().map(|attachment| &attachment[..]),
-        );
+        let mut bytes = Vec::new();
+        self.put(&mut bytes);
         bytes.into()
+    }
+
+    /// Writes that form behind what there is.
+    pub(crate) fn put(&self, bytes: &mut impl BufMut) {
+        bytes.put_u8(STORED_VERSION);
+        put_list(bytes, std::iter::once(self.name.as_bytes()));
+        put_list(bytes, self.args.iter().map(|arg| arg.get().as_bytes()));
+        let attachments = self.attachments.iter();
+        put_list(bytes, attachments.map(|attachment| &attachment[..]));
     }
 
     /// Reads what [`Event::to_bytes`] wrote.
@@ -281,15 +284,20 @@ impl Event {
     }
 }
 
-fn put_list<'a>(bytes: &mut Vec<u8>, items: impl ExactSizeIterator<Item = &'a [u8]>) {
-    bytes.extend((items.len() as u32).to_be_bytes());
+/// Writes a list: its count, and each item behind its length (32 bits, big-endian).
+pub(crate) fn put_list<'a>(
+    bytes: &mut impl BufMut,
+    items: impl ExactSizeIterator<Item = &'a [u8]>,
+) {
+    bytes.put_u32(items.len() as u32);
     for item in items {
-        bytes.extend((item.len() as u32).to_be_bytes());
-        bytes.extend(item);
+        bytes.put_u32(item.len() as u32);
+        bytes.put_slice(item);
     }
 }
 
-fn take_list(rest: &mut Bytes) -> Result<Vec<Bytes>, DamagedEvent> {
+/// Reads what [`put_list`] wrote; the items share its memory.
+pub(crate) fn take_list(rest: &mut Bytes) -> Result<Vec<Bytes>, DamagedEvent> {
     let count = take_u32(rest)?;
     let mut items = Vec::new();
     for _ in 0..count {

@@ -1,8 +1,8 @@
 //! PURE: an event as it stands in the log, with the rooms whose members do not get it.
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 
-use crate::event::Event;
+use crate::event::{Event, put_list, take_list};
 
 /// An event of the log.
 #[derive(Clone, Debug)]
@@ -24,30 +24,18 @@ impl Logged {
         except: impl ExactSizeIterator<Item = &'a str>,
         event: &Event,
     ) -> Bytes {
-        let event = event.to_bytes();
-        let mut bytes = BytesMut::with_capacity(4 + event.len());
-        bytes.put_u32(except.len() as u32);
-        for name in except {
-            bytes.put_u32(name.len() as u32);
-            bytes.put_slice(name.as_bytes());
-        }
-        bytes.put_slice(&event);
-        bytes.freeze()
+        let mut bytes = Vec::new();
+        put_list(&mut bytes, except.map(str::as_bytes));
+        event.put(&mut bytes);
+        bytes.into()
     }
 
     /// Reads what [`Logged::encode`] wrote; shares its memory.
     pub(crate) fn decode(bytes: &Bytes) -> Result<Self, Unreadable> {
         let mut rest = bytes.clone();
-        let count = rest.try_get_u32().map_err(|_| Unreadable)?;
-        let mut except = Vec::new();
-        for _ in 0..count {
-            let len = rest.try_get_u32().map_err(|_| Unreadable)? as usize;
-            if rest.len() < len {
-                return Err(Unreadable);
-            }
-            let name = String::from_utf8(rest.split_to(len).into());
-            except.push(name.map_err(|_| Unreadable)?);
-        }
+        let names = take_list(&mut rest).map_err(|_| Unreadable)?.into_iter();
+        let except = names.map(|name| String::from_utf8(name.into()));
+        let except = except.collect::<Result<_, _>>().map_err(|_| Unreadable)?;
         let event = Event::from_bytes(&rest).map_err(|_| Unreadable)?;
         Ok(Self { except, event })
     }

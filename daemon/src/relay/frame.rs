@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use crate::event::{EmitRequest, Event};
+use crate::event::{EmitRequest, Event, put_list, take_list};
 
 /// The form of what follows.
 const VERSION: u8 = 1;
@@ -49,10 +49,7 @@ pub(super) fn encode(request: &EmitRequest, id: &str, call: Option<Call>) -> Byt
     put(&mut bytes, request.namespace.as_bytes());
     put(&mut bytes, id.as_bytes());
     for list in [&request.rooms, &request.except] {
-        bytes.put_u32(list.len() as u32);
-        for room in list {
-            put(&mut bytes, room.as_bytes());
-        }
+        put_list(&mut bytes, list.iter().map(String::as_bytes));
     }
     put(&mut bytes, &event);
     bytes.freeze()
@@ -103,8 +100,9 @@ fn text(rest: &mut Bytes) -> Result<String, Damaged> {
 }
 
 fn texts(rest: &mut Bytes) -> Result<Vec<String>, Damaged> {
-    let count = rest.try_get_u32().map_err(|_| Damaged)?;
-    (0..count).map(|_| text(rest)).collect()
+    let items = take_list(rest).map_err(|_| Damaged)?.into_iter();
+    let texts = items.map(|item| String::from_utf8(item.into()));
+    texts.collect::<Result<_, _>>().map_err(|_| Damaged)
 }
 
 #[cfg(test)]
