@@ -345,13 +345,22 @@ impl State {
     /// The probing WebSocket becomes the transport.
     pub(super) fn upgrade(&mut self, key: ConnectionKey) {
         self.release_poll(key);
-        let Some(connection) = self.connection(key) else {
+        let Some(connection) = connection_of(&mut self.connections, key) else {
             return;
         };
         let Some(probe) = connection.probe.take() else {
             return;
         };
-        connection.websocket = Some(Box::new(probe.0));
+        let (websocket, mut said) = *probe;
+        let waiting = std::mem::take(&mut connection.outbox);
+        let before = waiting.bytes();
+        // Behind a close frame nothing may come: what waits for a poll is lost with the transport.
+        if !websocket.is_closing() {
+            said.append_all(waiting);
+        }
+        self.tally.waiting(before, said.bytes());
+        connection.outbox = said;
+        connection.websocket = Some(Box::new(websocket));
         self.mark_dirty(key);
     }
 

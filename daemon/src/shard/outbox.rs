@@ -172,14 +172,23 @@ impl Outbox {
     }
 
     /// Queues a frame of a replay: bounded by the history's limits, not by the outbox's.
-    pub fn push_replay(&mut self, frame: Frame) {
+    pub fn push_replay(&mut self, frame: Frame) -> Pushed {
         self.credit += frame.ws_len();
         self.append(Item::Packet(frame), Keep::Always);
+        Pushed::Queued
     }
 
     /// Queues bytes of the WebSocket layer itself.
     pub fn push_control(&mut self, bytes: bytes::Bytes) {
         self.append(Item::Raw(bytes), Keep::Always);
+    }
+
+    /// Queues what another outbox holds, of which nothing was written yet.
+    pub fn append_all(&mut self, mut other: Outbox) {
+        self.credit += other.credit;
+        while let Some(entry) = other.entries.pop_front() {
+            self.append(entry.item, entry.keep);
+        }
     }
 
     /// The waiting bytes, if they are all of one entry.

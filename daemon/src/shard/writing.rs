@@ -58,7 +58,8 @@ impl State {
         };
         let before = connection.outbox.bytes();
         for frame in frames {
-            connection.outbox.push_replay(frame);
+            // Never an error: it is bounded elsewhere.
+            let _ = connection.queue(|outbox| outbox.push_replay(frame.clone()));
         }
         self.tally.waiting(before, connection.outbox.bytes());
         self.mark_dirty(key);

@@ -163,10 +163,32 @@ async fn may_be_followed_by_an_event_and_a_close_at_once() {
         .expect("it reads");
     stream.write_all(&frame("40")).await.expect("it reads");
     expect(&mut stream, &["40{\"sid\":"]).await;
-    let mut bytes = frame("421[\"subscribe:none\",{}]");
-    // A close frame without a reason, masked with nothing.
-    bytes.extend([0x88, 0x80, 0, 0, 0, 0]);
+    let event = frame("421[\"subscribe:none\",{}]");
+    closes_cleanly(&mut stream, event).await;
+}
+
+/// What waits for the next poll while a client changes over must not come behind the close, either.
+#[tokio::test]
+async fn may_end_a_session_in_the_moment_of_its_upgrade() {
+    let (node, mut stream) = open().await;
+    let (session, _) = EnginePolling::open(node.public(), "/socket.io/").await;
+    session.send(&["40"]).await;
+    assert!(session.poll().await[0].starts_with("40"));
+    let named = format!("transport=websocket&sid={}", session.sid());
+    let request = UPGRADE.replace("transport=websocket", &named);
+    let mut bytes = format!("{request}\r\n").into_bytes();
+    bytes.extend(frame("2probe"));
     stream.write_all(&bytes).await.expect("it reads");
+    expect(&mut stream, &["HTTP/1.1 101 ", "\r\n\r\n", "3probe"]).await;
+    node.emit(json!({"broadcast": true, "event": "e"})).await;
+    closes_cleanly(&mut stream, frame("5")).await;
+}
+
+/// Sends packets with a close right behind them: the server's is the last that comes.
+async fn closes_cleanly(stream: &mut TcpStream, mut packets: Vec<u8>) {
+    // A close frame without a reason, masked with nothing.
+    packets.extend([0x88, 0x80, 0, 0, 0, 0]);
+    stream.write_all(&packets).await.expect("it reads");
     let mut rest = Vec::new();
     let read = timeout(PATIENCE, stream.read_to_end(&mut rest)).await;
     read.expect("the stream ends").expect("it can be read");

@@ -106,6 +106,25 @@ fn a_replay_comes_on_top_of_the_cap() {
     );
 }
 
+#[test]
+fn what_another_holds_comes_behind_what_was_begun() {
+    let mut outbox = Outbox::default();
+    outbox.push(frame("3probe"), Keep::Always, 0);
+    outbox.advance(3);
+    let mut other = Outbox::default();
+    other.push_replay(frame("4replayed"));
+    other.push(frame("4live"), Keep::Always, 0);
+    let bytes = outbox.bytes() + other.bytes();
+    outbox.append_all(other);
+    assert_eq!(outbox.bytes(), bytes);
+    let pushed = outbox.push(frame("4more"), Keep::Always, bytes);
+    assert_eq!(pushed, Pushed::Queued, "the replay is on top of the cap");
+    assert_eq!(
+        texts(&mut outbox),
+        ["3probe", "4replayed", "4live", "4more"]
+    );
+}
+
 /// What a peer has got and has yet to get of some pushes, kept as one text.
 #[derive(Default)]
 struct Model {
