@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::future::join_all;
 use tidings_cluster::{
-    History, Joining, Recovered, Refused, Submitted, Way,
+    History, Joining, Recovered, Refused, Submitted, Way, Written,
     proto::slots::{Body, Cursor as Positions, Entry, Home, NodeId, Pid, Presented, Record},
 };
 use tidings_storage::Store;
@@ -197,7 +197,10 @@ impl Desk {
             sid: saved.sid,
             rooms: saved.rooms,
             record: taken.record,
-            taken: taken.position,
+            taken: Written {
+                position: taken.position,
+                kept: taken.kept,
+            },
             offset,
             admission: admission.clone(),
         }))
@@ -237,9 +240,9 @@ impl Desk {
         match self.history.put(slot, pid, record, before).await {
             Ok(written) => Stored::Kept {
                 starts,
-                written: Some(written.position),
+                written: Some(written),
             },
-            Err(Refused::Lost) => Stored::Failed(Reason::Replaced),
+            Err(Refused::Lost) => Stored::Lost,
             Err(Refused::Closed) => Stored::Failed(Reason::ShuttingDown),
             Err(error) => {
                 tracing::warn!(%error, "a recovery record could not be kept");

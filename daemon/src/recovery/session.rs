@@ -6,7 +6,7 @@ use std::{
 };
 
 use tidings_cluster::{
-    Listening,
+    Listening, Written,
     proto::slots::{Home, Record, Room},
 };
 
@@ -47,7 +47,7 @@ pub(crate) struct Returning {
     pub(crate) rooms: Vec<String>,
     /// The record as it is kept now, and where that is written.
     pub(crate) record: Record,
-    pub(crate) taken: Position,
+    pub(crate) taken: Written,
     /// The offset that the client presented.
     pub(crate) offset: Option<String>,
     /// As whom it may come in, should its record prove nothing.
@@ -103,7 +103,7 @@ pub(crate) enum Stored {
         /// The rooms that had no start.
         starts: Vec<(String, Start)>,
         /// Where the record was written.
-        written: Option<Position>,
+        written: Option<Written>,
     },
     /// The client gets what it missed.
     Recovered(Box<Back>),
@@ -113,6 +113,8 @@ pub(crate) enum Stored {
         /// The rooms that had no start.
         starts: Vec<(String, Start)>,
     },
+    /// The record is another connection's now, or was lost with a branch that does not go on.
+    Lost,
     /// It cannot be proved what the client missed: it comes in as a new one.
     Refused(Box<(Admission, Opened)>),
     /// Neither: the transport closes and the client tries again.
@@ -157,6 +159,8 @@ pub(crate) struct Held {
     stale: Option<String>,
     taken: Option<Position>,
     written: Option<Position>,
+    /// Whether what was written last is on the branch that goes on.
+    is_kept: bool,
 }
 
 /// What a shard keeps for a socket that is in recoverable rooms, or whose client has a `pid`.
@@ -190,6 +194,15 @@ pub(crate) fn record_slot(user: Option<&str>, pid: &str) -> SlotNo {
 }
 
 impl Held {
+    /// What voids the offset of a client whose record was lost after a write that is not kept. Its
+    /// record may be found on another branch as it was before, by which time nobody may be left who
+    /// knows better: so what it presents must be worth nothing. Clients keep any string at an
+    /// event's end as their offset, the name of one without arguments, too. It is never the same
+    /// twice, as one that is known to be stale would be ignored.
+    pub(crate) fn voiding(&self) -> Option<String> {
+        (!self.is_kept).then(|| format!("void {}", self.pid))
+    }
+
     /// A new record.
     pub(crate) fn fresh(
         (pid, home): (Arc<str>, Home),
@@ -204,6 +217,7 @@ impl Held {
             stale,
             taken: None,
             written: None,
+            is_kept: true,
         }
     }
 
@@ -219,8 +233,9 @@ impl Held {
             home: record.home,
             change: record.change,
             stale: stale.map(Into::into),
-            taken: Some(*taken),
-            written: Some(*taken),
+            taken: Some(taken.position),
+            written: Some(taken.position),
+            is_kept: taken.kept,
         }
     }
 }
@@ -381,10 +396,11 @@ impl Following {
     }
 
     /// The record was written.
-    pub(crate) fn written(&mut self, position: Position) {
+    pub(crate) fn written(&mut self, written: Written) {
         if let Some(held) = &mut self.held {
-            held.taken.get_or_insert(position);
-            held.written = Some(position);
+            held.taken.get_or_insert(written.position);
+            held.written = Some(written.position);
+            held.is_kept = written.kept;
         }
         self.say_written();
     }

@@ -18,9 +18,10 @@ use super::{
 use crate::{
     app::handler::Admission,
     event::{Body, RoomClass},
+    protocol::socket::EventTemplate,
     recovery::{
         record::Saved,
-        session::{Back, Leaver, Opened, Returning, Start, Stored, record_slot},
+        session::{Back, Held, Leaver, Opened, Returning, Start, Stored, record_slot},
         slot::SlotNo,
     },
 };
@@ -158,6 +159,7 @@ impl State {
             Stored::NotKept { .. } => return self.close(connection, Reason::Unavailable),
             Stored::Recovered(back) => return self.welcome_back(key, *back, again),
             Stored::Refused(anew) => return self.start_anew(key, *anew),
+            Stored::Lost => return self.record_lost(key),
             Stored::Failed(reason) => return self.close(connection, reason),
         }
         for room in left {
@@ -170,6 +172,21 @@ impl State {
             self.when_registered(key, Then::Welcome);
         }
         self.go_on_after_write(key, again);
+    }
+
+    /// A socket's record is not its own any more: the client is elsewhere, or is told to come again.
+    fn record_lost(&mut self, key: SocketKey) {
+        let Some(socket) = self.socket(key) else {
+            return;
+        };
+        let (connection, name) = (socket.connection, socket.namespace_name.clone());
+        let held = socket.following.as_ref().and_then(|it| it.held.as_ref());
+        let Some(voiding) = held.and_then(Held::voiding) else {
+            return self.close(connection, Reason::Replaced);
+        };
+        let void = EventTemplate::new(&name, &voiding, &[], &[]);
+        self.send(connection, &void.frames(None), Keep::Always);
+        self.close(connection, Reason::Unavailable);
     }
 
     /// What waited for a write goes out, or the next write begins.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tidings_tests::{Cluster, RunningCluster, RunningNode, SILENCE, SioClient};
+use tidings_tests::{Cluster, Network, RunningCluster, RunningNode, SILENCE, SioClient};
 
 const USERS: usize = 12;
 
@@ -227,4 +227,35 @@ async fn what_cannot_be_proved_is_told() {
     let mut client = back(&cluster["b"], "alice", &recovery).await;
     assert!(!client.recovered());
     client.silent_for(SILENCE).await;
+}
+
+/// What a node says by itself is kept only if it is on the side that goes on. Who heard it from the
+/// other side has to forget it, or might later prove with it what never happened.
+#[tokio::test]
+async fn what_the_smaller_side_said_is_void_after_the_heal() {
+    let network = Network::of(3);
+    let cluster = started(Cluster::of(["a", "b", "c"]).on(&network)).await;
+    network.isolate(2);
+    cluster.seen("c", "a", false).await;
+    cluster.seen("c", "b", false).await;
+    let mut client = trader(&cluster["c"], "alice").await;
+    assert_eq!(trade(&cluster["c"], "alice", 0).await["kept"], false);
+    expect(&mut client, 0..1).await;
+    network.heal();
+    // Clients take an event's name for an offset, if it has no arguments.
+    let void = format!("void {}", client.pid().expect("it has a record"));
+    client.expect(&void).await;
+    assert_eq!(client.offset(), Some(&*void));
+    let recovery = client.recovery();
+    client.end().await;
+    cluster.in_step().await;
+    let mut client = back(&cluster["a"], "alice", &recovery).await;
+    assert!(!client.recovered());
+    // It is an ordinary client again.
+    let answer = client.ask("subscribe:trades", Value::Null).await;
+    assert_eq!(answer["ok"], true, "{answer}");
+    trade(&cluster["b"], "alice", 1).await;
+    expect(&mut client, 1..2).await;
+    let client = back(&cluster["b"], "alice", &client.cut()).await;
+    assert!(client.recovered());
 }
