@@ -34,9 +34,9 @@ class Invalid(Exception):
     """A run whose figures mean nothing."""
 
 
-def user_emit(server: Server) -> str:
-    """An emit to one user, as the server wants it."""
-    return f'{{{server.to_user},"event":"trade:executed","data":{_COUNTED}}}'
+def user_emit(server: Server, to: str | None = None) -> str:
+    """An emit to one user, as the server wants it, or to a room."""
+    return f'{{{to or server.to_user},"event":"trade:executed","data":{_COUNTED}}}'
 
 
 def run(server: Server, command: str, options: Options) -> dict:

@@ -19,8 +19,14 @@ use crate::{
     http::{client_files::ClientFiles, login::Login, private::Api, site::Site},
 };
 
-/// Threads of the control plane: HTTP API, storage calls, housekeeping.
-const CONTROL_THREADS: usize = 2;
+/// Threads of the control plane: HTTP API, links to other nodes, housekeeping. Shards are for the rest
+/// of the cores. More than are needed cost more than they bring: at each event one wakes another to
+/// see whether there is work for two.
+fn control_threads() -> usize {
+    const MOST: usize = 4;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    (cores / 2).clamp(1, MOST)
+}
 
 /// Runs a node until it is told to stop.
 pub fn serve(config: Config) -> ExitCode {
@@ -35,7 +41,7 @@ pub fn demo(config: Config) -> ExitCode {
 fn run(config: Config, demo: bool) -> ExitCode {
     start_log(&config, demo);
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(CONTROL_THREADS)
+        .worker_threads(control_threads())
         .thread_name("control")
         .enable_all()
         .build();

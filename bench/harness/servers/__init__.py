@@ -11,7 +11,17 @@ cluster  several servers that serve as one
 """
 
 from .base import Server, StartError
-from .cluster import Several, SocketIoPair, TidingsFive, TidingsPair, TidingsTen, TidingsTrio
+from .cluster import (
+    Several,
+    SocketIoPair,
+    SocketIoStreams,
+    TidingsFive,
+    TidingsKeeping,
+    TidingsKeepingTrio,
+    TidingsPair,
+    TidingsTen,
+    TidingsTrio,
+)
 from .peers import Bun, Floor, JoinedFloor, SocketIo, Socketioxide
 from .redis import Redis
 from .tidings import CalmTidings, ConflatedTidings, OneShard, Tidings, TwoShards
@@ -20,6 +30,7 @@ SERVERS = (
     Tidings, ConflatedTidings, CalmTidings, OneShard, TwoShards,
     SocketIo, Socketioxide, Bun, Floor, JoinedFloor, Redis,
     TidingsPair, TidingsTrio, TidingsFive, TidingsTen, SocketIoPair,
+    TidingsKeeping, TidingsKeepingTrio, SocketIoStreams,
 )  # fmt: skip
 FAMILIES = tuple(dict.fromkeys(server.family for server in SERVERS))
 
@@ -27,4 +38,5 @@ __all__ = [
     "FAMILIES", "SERVERS", "Server", "StartError", "Tidings", "ConflatedTidings", "CalmTidings",
     "OneShard", "TwoShards", "SocketIo", "Socketioxide", "Bun", "Floor", "JoinedFloor", "Redis",
     "Several", "TidingsPair", "TidingsTrio", "TidingsFive", "TidingsTen", "SocketIoPair",
+    "TidingsKeeping", "TidingsKeepingTrio", "SocketIoStreams",
 ]  # fmt: skip

@@ -13,11 +13,20 @@ from .peers import SocketIo
 from .redis import Redis
 from .tidings import KEY, Tidings
 
+# Classes of rooms, each with an owner and a copy.
+SLOTS = 256
+# A room of each user's, whose events are kept for clients that come back.
+KEPT = """
+[channels.mine]
+rooms = ["mine:{user}"]
+class = "recoverable"
+"""
+
 
 class _Node(Tidings):
     """One of several; told by its maker where the others are."""
 
-    def join(self, folder: Path, key: Path, name: str, seeds: list[str]) -> None:
+    def join(self, folder: Path, key: Path, name: str, seeds: list[str], more: str) -> None:
         self.config = f"""
 [node]
 name = "{name}"
@@ -25,7 +34,7 @@ name = "{name}"
 key = "{key}"
 listen = "127.0.0.1:0"
 seeds = {json.dumps(seeds)}
-{Tidings.config}"""
+{more}{Tidings.config}"""
         self.data = folder / "data"
         self.launch(folder, self.data)
         self.cluster = json.loads((self.data / "listening.json").read_text())["cluster"]
@@ -33,10 +42,10 @@ seeds = {json.dumps(seeds)}
     def start(self, folder: Path) -> None:
         """Its maker starts it."""
 
-    def sees(self) -> dict:
+    def sees(self, what: str = "cluster") -> dict:
         """The cluster as it sees it."""
         connection = http.client.HTTPConnection(self.private, timeout=30)
-        connection.request("GET", "/api/v1/cluster", headers={"Authorization": f"Bearer {KEY}"})
+        connection.request("GET", f"/api/v1/{what}", headers={"Authorization": f"Bearer {KEY}"})
         said = json.loads(connection.getresponse().read())
         connection.close()
         return said
@@ -50,6 +59,11 @@ seeds = {json.dumps(seeds)}
             if peer["alive"] and peer["linked"] and peer["inStep"] and peer["behind"] == 0
         ]
         return len(good) == others
+
+    def copied_slots(self) -> int:
+        """How many it owns and has copied to another."""
+        owned = (slot["owned"] for slot in self.sees("cluster/slots")["slots"])
+        return sum(1 for one in owned if one and len(one["copies"]) > 1)
 
 
 class Several(Server):
@@ -107,6 +121,8 @@ class TidingsPair(Several):
     family = "tidings"
     emit_headers = Tidings.emit_headers
     count = 2
+    # Further configuration.
+    more = ""
 
     @classmethod
     def build(cls) -> None:
@@ -128,7 +144,7 @@ class TidingsPair(Several):
         folder.mkdir()
         node = self._stack.enter_context(_Node(self.setup, self.supplies))
         seeds = [known.cluster for known in self.nodes[:1]]
-        node.join(folder, self.key, f"node-{number}", seeds)
+        node.join(folder, self.key, f"node-{number}", seeds, self.more)
         self.nodes.append(node)
         return node
 
@@ -169,13 +185,35 @@ class TidingsTen(TidingsPair):
     count = 10
 
 
+class TidingsKeeping(Tidings):
+    """Tidings that keeps what is sent to single users, on one node."""
+
+    name = "tidings, 1 node, kept"
+    config = KEPT + Tidings.config
+
+
+class TidingsKeepingTrio(TidingsPair):
+    """The same on three: each event is on the disks of two when it is answered."""
+
+    name = "tidings, 3 nodes, kept"
+    count = 3
+    more = KEPT
+
+    def settle(self) -> None:
+        super().settle()
+        all_copied = lambda: sum(node.copied_slots() for node in self.nodes) == SLOTS  # noqa: E731
+        self.nodes[0]._wait(lambda: all_copied() or None)
+
+
 class _Adapted(SocketIo):
     """Socket.IO with a Redis."""
 
     redis: Redis
+    how: dict[str, str] = {}
 
     def _environment(self) -> dict[str, str]:
-        return {**super()._environment(), "REDIS_URL": f"redis://127.0.0.1:{self.redis.port}"}
+        url = f"redis://127.0.0.1:{self.redis.port}"
+        return {**super()._environment(), "REDIS_URL": url, **self.how}
 
 
 class SocketIoPair(Several):
@@ -183,6 +221,8 @@ class SocketIoPair(Several):
 
     name = "socket.io, 2 nodes and redis"
     family = "socket.io"
+    count = 2
+    how: dict[str, str] = {}
 
     @classmethod
     def build(cls) -> None:
@@ -192,9 +232,9 @@ class SocketIoPair(Several):
     def gather(self) -> None:
         self.redis = self._stack.enter_context(Redis(self.setup, self.supplies))
         self.nodes = []
-        for _ in range(2):
+        for _ in range(self.count):
             node = _Adapted(self.setup, self.supplies)
-            node.redis = self.redis
+            node.redis, node.how = self.redis, self.how
             self.nodes.append(self._stack.enter_context(node))
 
     @property
@@ -212,3 +252,11 @@ class SocketIoPair(Several):
         ours = (line for line in said.splitlines() if f"pid={self.pid}," in line)
         found = (part for line in ours for part in line.split() if part.startswith("bytes_received:"))
         return sum(int(part.partition(":")[2]) for part in found)
+
+
+class SocketIoStreams(SocketIoPair):
+    """Three nodes with the adapter that keeps what is sent in a stream of Redis'."""
+
+    name = "socket.io, 3 nodes and redis streams"
+    count = 3
+    how = {"REDIS_STREAMS": "1"}

@@ -12,6 +12,7 @@ from . import (
     generator,
     growth,
     idle,
+    kept,
     latency,
     polling,
     quotes,
@@ -38,5 +39,6 @@ SUITES = {
     "latency": Suite("latency by load", latency.suite),
     "growth": Suite("cost as clients, rooms, subscriptions and shards grow", growth.suite),
     "cluster": Suite("several nodes beside Socket.IO with Redis; more nodes, rooms", cluster.suite),
+    "kept": Suite("events kept across nodes, beside Socket.IO with Redis streams", kept.suite),
     "check-generator": Suite("whether the load generator is the limit", generator.suite),
 }

@@ -5,6 +5,7 @@
 // SESSIONS_FILE        lines of {"sessionID", "userId"}; whoever has none of them is refused
 // TLS_CERT, TLS_KEY    PEM files; clients then come over TLS
 // REDIS_URL            where the Redis is that makes this server one of several
+// REDIS_STREAMS        if set, by streams: then clients that come back are to get what they missed
 
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
@@ -14,15 +15,14 @@ import { Server } from "socket.io";
 
 const ROOM = "bench";
 const BACKLOG = 4096;
-const { SESSIONS_FILE, TLS_CERT, TLS_KEY, REDIS_URL } = process.env;
+const { SESSIONS_FILE, TLS_CERT, TLS_KEY, REDIS_URL, REDIS_STREAMS } = process.env;
 const { version } = createRequire(import.meta.url)("socket.io/package.json");
 
 const backend = createServer(handleEmit);
 const clients = TLS_CERT
   ? createTlsServer({ cert: readFileSync(TLS_CERT), key: readFileSync(TLS_KEY) })
   : backend;
-const adapter = REDIS_URL ? await redisAdapter(REDIS_URL) : undefined;
-const io = new Server(clients, { serveClient: false, ...(adapter && { adapter }) });
+const io = new Server(clients, { serveClient: false, ...(await together()) });
 
 if (SESSIONS_FILE) io.use(authenticate(readSessions(SESSIONS_FILE)));
 io.on("connection", (socket) => {
@@ -31,6 +31,7 @@ io.on("connection", (socket) => {
   socket.on("subscribe:bench", (...args) => subscribe(socket, [ROOM], args));
   // Asked by clients of whom nobody else wants anything, to see how long the answer takes.
   socket.on("subscribe:probe", (...args) => subscribe(socket, ["probe"], args));
+  socket.on("subscribe:mine", (...args) => subscribe(socket, [`mine:${userId}`], args));
   socket.on("subscribe:watchlist", (...args) => {
     subscribe(socket, args[0].symbols.map((symbol) => `quote:${symbol}`), args);
   });
@@ -46,6 +47,21 @@ function listen(server) {
       resolve(server.address().port);
     });
   });
+}
+
+// How this server is one of several, if it is.
+async function together() {
+  if (!REDIS_URL) return {};
+  if (!REDIS_STREAMS) return { adapter: await redisAdapter(REDIS_URL) };
+  return { adapter: await streamsAdapter(REDIS_URL), connectionStateRecovery: {} };
+}
+
+async function streamsAdapter(url) {
+  const { createAdapter } = await import("@socket.io/redis-streams-adapter");
+  const { createClient } = await import("redis");
+  const client = createClient({ url });
+  await client.connect();
+  return createAdapter(client);
 }
 
 // As its documentation has it: one connection that publishes, one that is subscribed.
