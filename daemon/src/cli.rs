@@ -7,6 +7,9 @@
 //! | `cluster` | the cluster's key, and how its nodes are |
 //! | `admin` | users, sessions and keys: in the running daemon, or in the store itself |
 //! | `password` | asking for a password without showing it |
+//! | `health` | whether the node here serves |
+//! | `reload` | the running daemon reads its settings anew |
+//! | `generate` | manual pages and completions, from the commands themselves |
 //! | `output` | text in columns |
 
 use std::ffi::OsString;
@@ -23,8 +26,11 @@ pub mod admin;
 mod args;
 mod cluster;
 mod demo;
+mod generate;
+mod health;
 mod output;
 mod password;
+mod reload;
 
 use args::{Cli, Command};
 
@@ -55,7 +61,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn run(command: Command) -> Result<ExitCode, CliError> {
     match command {
-        Command::Serve(settings) => Ok(lifecycle::serve(load(settings.config.as_deref())?)),
+        Command::Serve(settings) => {
+            let config = load(settings.config.as_deref())?;
+            Ok(lifecycle::serve(config, settings.config))
+        }
         Command::Demo(options) => {
             // The demo is the same everywhere: only single settings change it, no file does.
             let env = config::environment().filter(|(name, _)| name != config::FILE_VARIABLE);
@@ -72,6 +81,9 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
         Command::Session(command) => print(&admin::session(command)?),
         Command::Key(command) => print(&admin::key(command)?),
         Command::Cluster(command) => print(&cluster::run(command)?),
+        Command::Health { target } => print(&health::run(&target)?),
+        Command::Reload { target } => print(&reload::run(&target)?),
+        Command::Generate(what) => print(&generate::run(what)?),
     }
 }
 
@@ -93,6 +105,12 @@ enum CliError {
     /// There is no key.
     #[error(transparent)]
     Cluster(#[from] cluster::ClusterError),
+    /// The node runs, but does not serve.
+    #[error(transparent)]
+    Health(#[from] health::Unhealthy),
+    /// The files are not all written.
+    #[error(transparent)]
+    Generate(#[from] generate::GenerateError),
     /// There is no password to work with.
     #[error(transparent)]
     Password(#[from] password::PasswordError),
@@ -111,6 +129,8 @@ impl CliError {
             Self::Demo(_)
             | Self::Admin(_)
             | Self::Cluster(_)
+            | Self::Generate(_)
+            | Self::Health(_)
             | Self::Password(_)
             | Self::Output(_) => 1,
         }

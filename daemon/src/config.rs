@@ -12,6 +12,7 @@
 //! | `load` | file and environment → `Config`, with all problems |
 //! | `channels` | `[channels.*]` and `[[namespaces]]` |
 //! | `check` | what is wrong only in combination, and what deserves a warning |
+//! | `reload` | PURE: what a running node takes over, and what needs a restart |
 //! | `problem` | what is wrong, and how it is said |
 //! | `annotate` | the annotated defaults that `tidings config` prints |
 //! | `describe` | the summary that `tidings check` prints |
@@ -35,6 +36,7 @@ mod load;
 mod origin;
 mod param;
 mod problem;
+mod reload;
 mod room;
 mod secret;
 mod source;
@@ -46,6 +48,7 @@ pub use load::{FILE_VARIABLE, environment};
 pub use origin::Origin;
 pub use param::{CharSet, CharSetError, Param};
 pub use problem::{ConfigError, Problem};
+pub use reload::Change;
 pub use room::{RoomTemplate, RoomTemplateError, USER_VARIABLE};
 pub use secret::Secret;
 pub use source::Source;

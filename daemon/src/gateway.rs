@@ -9,10 +9,14 @@ mod history;
 mod tasks;
 
 use std::{
+    collections::BTreeMap,
     io,
     net::SocketAddr,
     path::Path,
-    sync::{Arc, atomic::AtomicU8},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU8},
+    },
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -30,10 +34,11 @@ use crate::{
         handler::Handler,
         limits::{Limits, Rules},
     },
-    config::Config,
+    config::{Channel, Config},
     http::{origin::OriginPolicy, public::Routes},
     hub::Hub,
-    node::{Ids, Node, Phase, Settings, now_ms},
+    live::Live,
+    node::{Access, Ids, Node, Phase, Settings, now_ms},
     recovery::{desk::Desk, feed},
     relay::Relay,
     shard::{
@@ -67,6 +72,14 @@ pub enum StartError {
         address: SocketAddr,
         /// What the system says.
         source: io::Error,
+    },
+    /// A socket that was handed over cannot be used.
+    #[error("the socket {name:?} that was handed over cannot be used: {why}")]
+    Handed {
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        why: String,
     },
     /// The data folder cannot be made or written.
     #[error("node.data_dir = {folder:?} cannot be used: {source}")]
@@ -125,6 +138,8 @@ pub struct Ground {
     pub limits: Limits,
     /// The way to the other nodes.
     pub relay: Arc<Relay>,
+    /// What clients may subscribe to.
+    pub channels: Live<BTreeMap<String, Channel>>,
 }
 
 /// Settings that the configuration does not have.
@@ -145,6 +160,7 @@ pub struct Gateway {
     feed: tokio::task::JoinHandle<()>,
     stop: CancellationToken,
     drain: crate::config::Drain,
+    channels: Live<BTreeMap<String, Channel>>,
 }
 
 /// Opens the store in a configuration's data folder.
@@ -177,10 +193,12 @@ where
     limits.load(&store, now_ms()).await?;
     let relay = Arc::new(Relay::default());
     relay.keep_sessions(store.clone());
+    let channels = Live::new(config.channels.clone());
     let ground = Ground {
         store: store.clone(),
         limits: limits.clone(),
         relay: relay.clone(),
+        channels: channels.clone(),
     };
     let application = application(ground).await.map_err(StartError::Application)?;
 
@@ -191,7 +209,14 @@ where
         None => None,
     };
     let opened = (&store, &report);
-    let rooms = history::start(config, opened, generation, cluster.clone()).await?;
+    let rooms = history::start(
+        config,
+        channels.clone(),
+        opened,
+        generation,
+        cluster.clone(),
+    )
+    .await?;
     // A node alone knows no other boots than its own.
     let boot = cluster.as_ref().map_or(0, |_| generation);
     let (handles, mailboxes) = shards(config);
@@ -200,6 +225,7 @@ where
     let (emits, emit_queue) = mpsc::channel(EMIT_CAPACITY);
     let node = Arc::new(Node {
         settings: settings(config, extras),
+        access: Live::new(access(config)),
         handler: application.handler,
         routes: application.routes,
         hub,
@@ -210,13 +236,14 @@ where
             (rooms.node, generation),
             config.recovery.window,
         ),
-        tls,
+        tls: tls.map(Live::new),
         jobs,
         emits,
         ids: Ids::new(&config.node.name, boot),
         relay: relay.clone(),
         started: Instant::now(),
         phase: AtomicU8::new(Phase::Starting as u8),
+        stuck: AtomicBool::new(false),
     });
     let mut threads = Vec::new();
     for (index, mailbox) in mailboxes.into_iter().enumerate() {
@@ -251,6 +278,7 @@ where
         feed,
         stop,
         drain,
+        channels,
     })
 }
 
@@ -258,6 +286,16 @@ impl Gateway {
     /// What all parts share.
     pub fn node(&self) -> &Arc<Node> {
         &self.node
+    }
+
+    /// The limits that clients are held to.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// What clients may subscribe to.
+    pub fn channels(&self) -> &Live<BTreeMap<String, Channel>> {
+        &self.channels
     }
 
     /// Spawns work of the application that ends with the node.
@@ -306,6 +344,7 @@ impl Gateway {
             feed,
             stop,
             drain,
+            channels: _,
         } = self;
         let deadline = tokio::time::Instant::now() + drain.deadline;
         node.enter(Phase::Draining);
@@ -424,16 +463,6 @@ fn shards(config: &Config) -> (Vec<ShardHandle>, Vec<mpsc::Receiver<Command>>) {
 const MAX_SHARDS: usize = 64;
 
 fn settings(config: &Config, extras: Extras) -> Settings {
-    let origins = config
-        .http
-        .origins
-        .iter()
-        .filter_map(|origin| origin.to_string().parse().ok());
-    let files = file_limit().saturating_sub(RESERVED_FILES) as usize;
-    let connections = match config.limits.connections {
-        0 => files,
-        limit => limit.min(files),
-    };
     Settings {
         name: config.node.name.clone(),
         timing: Timing {
@@ -447,14 +476,31 @@ fn settings(config: &Config, extras: Extras) -> Settings {
         raw_path: extras.raw_path,
         payload: config.limits.payload,
         outbox: config.limits.outbox,
-        connections,
         header: config.limits.header,
+    }
+}
+
+/// Whom a node with this configuration lets in.
+pub(crate) fn access(config: &Config) -> Access {
+    let origins = config
+        .http
+        .origins
+        .iter()
+        .filter_map(|origin| origin.to_string().parse().ok());
+    let files = file_limit().saturating_sub(RESERVED_FILES) as usize;
+    let connections = match config.limits.connections {
+        0 => files,
+        limit => limit.min(files),
+    };
+    Access {
+        connections,
         proxies: config.http.trusted_proxies.clone(),
         origins: OriginPolicy::new(origins),
     }
 }
 
-fn rules(config: &Config) -> Rules {
+/// The rules that go by a configuration's limits.
+pub(crate) fn rules(config: &Config) -> Rules {
     let limits = &config.limits;
     Rules {
         events_per_user: limits.events_per_minute_per_user,

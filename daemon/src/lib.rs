@@ -15,6 +15,7 @@
 //! | `app` | what a client may do: sessions, channels, limits |
 //! | `http` | public and private routes |
 //! | `node` | what all parts of a node share |
+//! | `live` | what a reload replaces while others read it |
 
 pub mod app;
 pub mod cli;
@@ -25,6 +26,7 @@ pub mod gateway;
 pub mod http;
 pub mod hub;
 pub mod lifecycle;
+pub mod live;
 pub mod node;
 pub mod protocol;
 pub mod recovery;

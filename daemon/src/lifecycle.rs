@@ -1,11 +1,23 @@
 //! A process's life: logs, runtime, listeners, signals, drain.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | `handed` | sockets that systemd has opened |
+//! | `reload` | SIGHUP: what can change while the node runs |
+//! | `watchdog` | whether all parts still answer |
 
-use std::{io::Write, net::SocketAddr, process::ExitCode, sync::Arc};
+mod handed;
+pub(crate) mod reload;
+mod watchdog;
+
+use std::{io::Write, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc};
 
 use tokio::{
     net::{TcpListener, UnixListener},
     signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc,
 };
+use tokio_rustls::TlsAcceptor;
 
 use crate::{
     app::{
@@ -17,7 +29,10 @@ use crate::{
     demo,
     gateway::{self, Application, Extras, Gateway, Ground, StartError},
     http::{client_files::ClientFiles, login::Login, private::Api, site::Site},
+    live::Live,
 };
+use handed::Handed;
+use reload::Reloader;
 
 /// Threads of the control plane: HTTP API, links to other nodes, housekeeping. Shards are for the rest
 /// of the cores. More than are needed cost more than they bring: at each event one wakes another to
@@ -28,18 +43,30 @@ fn control_threads() -> usize {
     (cores / 2).clamp(1, MOST)
 }
 
-/// Runs a node until it is told to stop.
-pub fn serve(config: Config) -> ExitCode {
-    run(config, false)
+/// Runs a node until it is told to stop. A reload reads `file`, or the one that `TIDINGS_CONFIG`
+/// names.
+pub fn serve(config: Config, file: Option<PathBuf>) -> ExitCode {
+    run(config, Purpose::Serve { file })
 }
 
 /// Runs a node with a simulated market, two users and a page.
 pub fn demo(config: Config) -> ExitCode {
-    run(config, true)
+    run(config, Purpose::Demo)
 }
 
-fn run(config: Config, demo: bool) -> ExitCode {
-    start_log(&config, demo);
+/// What a node is run for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Purpose {
+    /// For its clients, by a configuration that can be read again.
+    Serve { file: Option<PathBuf> },
+    /// To be looked at.
+    Demo,
+}
+
+fn run(config: Config, purpose: Purpose) -> ExitCode {
+    // First of all, while there is one thread.
+    let handed = Handed::take();
+    start_log(&config, purpose == Purpose::Demo);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(control_threads())
         .thread_name("control")
@@ -47,7 +74,8 @@ fn run(config: Config, demo: bool) -> ExitCode {
         .build();
     let outcome = match runtime {
         Ok(runtime) => {
-            let outcome = runtime.block_on(live(config, demo));
+            let lived = async { live(config, purpose, handed?).await };
+            let outcome = runtime.block_on(lived);
             // Nothing that matters is left; what blocks shall not hold up the exit.
             runtime.shutdown_background();
             outcome
@@ -68,8 +96,11 @@ fn run(config: Config, demo: bool) -> ExitCode {
 }
 
 /// Builds, serves, drains; true if nothing was cut.
-async fn live(config: Config, demo: bool) -> Result<bool, StartError> {
+async fn live(config: Config, purpose: Purpose, handed: Handed) -> Result<bool, StartError> {
     let mut stop = StopSignals::new().map_err(StartError::Thread)?;
+    // From here on it does not end the process.
+    let hangup = signal(SignalKind::hangup()).map_err(StartError::Thread)?;
+    let demo = purpose == Purpose::Demo;
     std::fs::create_dir_all(&config.node.data_dir).map_err(|source| StartError::Folder {
         folder: config.node.data_dir.clone(),
         source,
@@ -85,8 +116,11 @@ async fn live(config: Config, demo: bool) -> Result<bool, StartError> {
     })
     .await?;
     let accounts = accounts.expect("a built gateway has opened its accounts");
-    let bound = bind(&config, &gateway).await?;
-    let api = Arc::new(Api::new(gateway.node().clone(), accounts.clone(), &config));
+    let bound = bind(&config, &gateway, handed).await?;
+    let (reload, reloads) = mpsc::channel(reload::WAITING);
+    let channels = gateway.channels().clone();
+    let api = Api::new(gateway.node().clone(), accounts.clone(), channels, &config);
+    let api = Arc::new(api.with_reload(reload));
     if demo {
         demo::start(&gateway, &accounts)
             .await
@@ -102,11 +136,25 @@ async fn live(config: Config, demo: bool) -> Result<bool, StartError> {
     if !joined {
         return Ok(gateway.drain().await.is_clean());
     }
-    gateway.accept(public).map_err(StartError::Thread)?;
+    for listener in public {
+        gateway.accept(listener).map_err(StartError::Thread)?;
+    }
     gateway.ready();
+    if let Purpose::Serve { file } = purpose {
+        let reloader = Reloader {
+            config: config.clone(),
+            file,
+            node: gateway.node().clone(),
+            limits: gateway.limits().clone(),
+            accounts,
+            channels: gateway.channels().clone(),
+        };
+        gateway.spawn(reloader.run(hangup, reloads));
+    }
     let cluster = gateway.node().relay().cluster();
     let cluster = cluster.map(tidings_cluster::Cluster::address);
     tell_ready(&config, &addresses, cluster, demo)?;
+    gateway.spawn(watchdog::run(gateway.node().clone()));
     stop.first().await;
     tracing::info!(deadline = ?config.drain.deadline, "draining");
     notify(&[sd_notify::NotifyState::Stopping]);
@@ -135,6 +183,7 @@ async fn application(
         store,
         limits,
         relay,
+        channels,
     } = ground;
     let options = AccountOptions {
         session_ttl: config.auth.session_ttl,
@@ -169,7 +218,7 @@ async fn application(
             .namespaces
             .iter()
             .map(|namespace| namespace.name.clone()),
-        config.channels.clone(),
+        channels,
         authenticator,
         limits.clone(),
         !config.recovery.window.is_zero(),
@@ -203,32 +252,51 @@ struct Addresses {
 
 /// Everything that listens, bound before the node is ready.
 struct Bound {
-    public: TcpListener,
-    private: TcpListener,
+    public: Vec<TcpListener>,
+    private: Vec<TcpListener>,
     admin: UnixListener,
-    tls: Option<tokio_rustls::TlsAcceptor>,
+    /// The certificate of the private listener, if it shows one.
+    tls: Option<Live<TlsAcceptor>>,
     addresses: Addresses,
 }
 
-async fn bind(config: &Config, _gateway: &Gateway) -> Result<Bound, StartError> {
-    let public = gateway::bind("listen.public", config.listen.public).await?;
-    let private = gateway::bind("listen.private", config.listen.private).await?;
+async fn bind(config: &Config, gateway: &Gateway, handed: Handed) -> Result<Bound, StartError> {
+    let (public, private) = (config.listen.public, config.listen.private);
+    let public = listeners("listen.public", public, handed.public).await?;
+    let private = listeners("listen.private", private, handed.private).await?;
     let admin = bind_admin(config)?;
-    let address = |listener: &TcpListener, fallback| listener.local_addr().unwrap_or(fallback);
+    let address = |listeners: &[TcpListener], fallback| {
+        let first = listeners.first().map(TcpListener::local_addr);
+        first.and_then(Result::ok).unwrap_or(fallback)
+    };
     let addresses = Addresses {
         public: address(&public, config.listen.public),
         private: address(&private, config.listen.private),
     };
-    let tls = match config.private_uses_tls() {
-        true => crate::http::tls::acceptor(config.tls.as_ref())?,
-        false => None,
-    };
+    let tls = gateway.node().tls.clone();
     Ok(Bound {
         public,
         private,
         admin,
-        tls,
+        tls: tls.filter(|_| config.private_uses_tls()),
         addresses,
+    })
+}
+
+/// The sockets that were handed over, or else one that is bound.
+async fn listeners(
+    key: &'static str,
+    address: SocketAddr,
+    handed: Vec<std::net::TcpListener>,
+) -> Result<Vec<TcpListener>, StartError> {
+    if handed.is_empty() {
+        return Ok(vec![gateway::bind(key, address).await?]);
+    }
+    let taken: std::io::Result<Vec<_>> = handed.into_iter().map(TcpListener::from_std).collect();
+    taken.map_err(|source| StartError::Bind {
+        key,
+        address,
+        source,
     })
 }
 
@@ -252,8 +320,11 @@ fn bind_admin(config: &Config) -> Result<UnixListener, StartError> {
 
 impl Bound {
     /// Serves operators, and returns what clients will connect to.
-    fn serve_operators(self, gateway: &Gateway, api: &Arc<Api>) -> TcpListener {
-        gateway.track(api.clone().serve(self.private, self.tls, gateway.closing()));
+    fn serve_operators(self, gateway: &Gateway, api: &Arc<Api>) -> Vec<TcpListener> {
+        for private in self.private {
+            let (api, tls) = (api.clone(), self.tls.clone());
+            gateway.track(api.serve(private, tls, gateway.closing()));
+        }
         gateway.track(api.clone().serve_admin(self.admin, gateway.closing()));
         self.public
     }

@@ -4,7 +4,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicBool, AtomicU8, Ordering},
     },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -13,6 +13,7 @@ use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use ipnet::IpNet;
 use tidings_cluster::proto::RoomKey;
 use tokio::sync::mpsc;
+use tokio_rustls::TlsAcceptor;
 
 use crate::{
     app::{handler::Handler, limits::Limits, random::fill},
@@ -20,6 +21,7 @@ use crate::{
     event::EmitRequest,
     http::{origin::OriginPolicy, public::Routes},
     hub::Hub,
+    live::Live,
     recovery::desk::Desk,
     relay::Relay,
     shard::{command::Job, machine::Timing},
@@ -40,10 +42,15 @@ pub(crate) struct Settings {
     pub(crate) payload: usize,
     /// Bytes that may wait for one client.
     pub(crate) outbox: usize,
-    /// Engine.IO connections on this node.
-    pub(crate) connections: usize,
     /// Bytes in the head of a request.
     pub(crate) header: usize,
+}
+
+/// Whom the node lets in; a reload may change it.
+#[derive(Clone, Debug)]
+pub(crate) struct Access {
+    /// Engine.IO connections on this node.
+    pub(crate) connections: usize,
     /// Proxies that are believed about where a request came from.
     pub(crate) proxies: Vec<IpNet>,
     /// Pages of other hosts that may connect.
@@ -67,6 +74,7 @@ pub enum Phase {
 /// One node.
 pub struct Node {
     pub(crate) settings: Settings,
+    pub(crate) access: Live<Access>,
     pub(crate) handler: Arc<dyn Handler>,
     pub(crate) hub: Arc<Hub>,
     pub(crate) limits: Limits,
@@ -75,7 +83,8 @@ pub struct Node {
     pub(crate) relay: Arc<Relay>,
     /// Public routes beside Socket.IO and health.
     pub(crate) routes: Arc<dyn Routes>,
-    pub(crate) tls: Option<tokio_rustls::TlsAcceptor>,
+    /// The certificate that clients are shown.
+    pub(crate) tls: Option<Live<TlsAcceptor>>,
     /// Work that shards leave to the control plane; bounded, further jobs wait on the shards.
     pub(crate) jobs: mpsc::Sender<Job>,
     /// Emits of handlers, in order; bounded, refused when full.
@@ -83,6 +92,8 @@ pub struct Node {
     pub(crate) ids: Ids,
     pub(crate) started: Instant,
     pub(crate) phase: AtomicU8,
+    /// Whether a part of it does not answer.
+    pub(crate) stuck: AtomicBool,
 }
 
 impl Node {
@@ -109,6 +120,15 @@ impl Node {
     /// Whether emits are refused.
     pub(crate) fn is_closed(&self) -> bool {
         self.phase() >= Phase::Closed
+    }
+
+    /// Whether a shard or the control plane has not answered in time.
+    pub fn is_stuck(&self) -> bool {
+        self.stuck.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_stuck(&self, stuck: bool) {
+        self.stuck.store(stuck, Ordering::Relaxed);
     }
 
     /// The switchboard.

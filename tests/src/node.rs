@@ -37,8 +37,8 @@ pub struct Node {
     tables: String,
     /// Environment variables beside the API key.
     env: Vec<(String, String)>,
-    /// The network namespace that it runs in, if not the test's own.
-    netns: Option<String>,
+    /// The program and arguments that become the daemon, if it is not started as it is.
+    through: Vec<String>,
     /// The folder that holds configuration, data and log.
     home: TempDir,
 }
@@ -60,7 +60,7 @@ impl Node {
             settings: Vec::new(),
             tables: String::new(),
             env: Vec::new(),
-            netns: None,
+            through: Vec::new(),
             home,
         };
         let data = node.home.path().join("data");
@@ -92,8 +92,13 @@ impl Node {
     }
 
     /// Runs it in a network namespace; see [`crate::netns`].
-    pub fn within(mut self, netns: &str) -> Node {
-        self.netns = Some(netns.to_owned());
+    pub fn within(self, netns: &str) -> Node {
+        self.through(&["ip", "netns", "exec", netns])
+    }
+
+    /// Starts it by way of a program that becomes it, so that signals reach the daemon.
+    pub fn through(mut self, program: &[&str]) -> Node {
+        self.through = program.iter().map(|&part| part.to_owned()).collect();
         self
     }
 
@@ -207,15 +212,14 @@ impl Node {
         if let Err(e) = fs::remove_file(self.listening_path()) {
             assert_eq!(e.kind(), std::io::ErrorKind::NotFound, "{e}");
         }
-        let mut command = match &self.netns {
-            // It becomes the daemon, so that signals reach that.
-            Some(netns) => {
-                let mut command = Command::new("ip");
-                command.args(["netns", "exec", netns]).arg(binary());
+        let mut command = match &self.through[..] {
+            [program, arguments @ ..] => {
+                let mut command = Command::new(program);
+                command.args(arguments).arg(binary());
                 self.surround(&mut command);
                 command
             }
-            None => self.binary_command(),
+            [] => self.binary_command(),
         };
         command.arg("serve").arg("--config").arg(self.config_path());
         Process::spawn("tidings", command, &self.home.path().join("log"))
@@ -359,6 +363,24 @@ impl RunningNode {
     /// Changes a key for the next start.
     pub fn reconfigure(&mut self, key: &str, value: impl Into<Value>) {
         self.node.set(key, value.into());
+    }
+
+    /// Appends tables to the configuration file, for the next start or reload.
+    pub fn add_tables(&mut self, toml: &str) {
+        self.node.tables.push_str(toml);
+    }
+
+    /// Has it read its settings anew, as [`RunningNode::reconfigure`] has left them; gives the
+    /// command's status and all its output.
+    pub fn reload(&self) -> (ExitStatus, String) {
+        let (status, out, err) = self.command(&["reload"], "");
+        (status, out + &err)
+    }
+
+    /// SIGHUP, with the settings as they are now.
+    pub fn hang_up(&self) {
+        self.node.write_config();
+        self.process.hang_up();
     }
 
     /// Writes a file beside the configuration anew.

@@ -114,6 +114,11 @@ impl Process {
         self.signal(Signal::CONT);
     }
 
+    /// SIGHUP: it is to read its settings anew.
+    pub fn hang_up(&self) {
+        self.signal(Signal::HUP);
+    }
+
     /// Stops it in its tracks: it keeps its sockets and does nothing.
     pub fn freeze(&self) {
         self.signal(Signal::STOP);

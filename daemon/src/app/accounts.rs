@@ -15,6 +15,7 @@ use crate::app::cookie::Keyring;
 use crate::app::keys::Keys;
 use crate::app::passwords::{PasswordError, Passwords};
 use crate::app::random;
+use crate::live::Live;
 use crate::relay::{LookError, Relay};
 use serde::Serialize;
 pub use sessions::{Ended, SessionView};
@@ -97,7 +98,7 @@ struct Inner {
     store: Store,
     passwords: Passwords,
     keys: Keys,
-    keyring: Keyring,
+    keyring: Live<Keyring>,
     session_ttl: Duration,
     is_shared: bool,
     relay: Option<Arc<Relay>>,
@@ -109,15 +110,12 @@ impl Accounts {
     /// Takes up the accounts in `store`. Makes the secret that signs cookies if there is none.
     pub async fn open(store: Store, options: AccountOptions) -> Result<Self, AccountError> {
         let passwords = Passwords::default();
-        let keyring = match Keyring::new(&options.cookie_secrets) {
-            Some(keyring) => keyring,
-            None => own_keyring(&store).await?,
-        };
+        let keyring = keyring(&store, &options.cookie_secrets).await?;
         Ok(Self(Arc::new(Inner {
             keys: Keys::new(store.clone(), passwords.clone(), options.api_key.as_deref()),
             store,
             passwords,
-            keyring,
+            keyring: Live::new(keyring),
             session_ttl: options.session_ttl,
             is_shared: options.is_shared,
             relay: options.relay,
@@ -131,8 +129,14 @@ impl Accounts {
     }
 
     /// What signs and verifies session cookies.
-    pub fn keyring(&self) -> &Keyring {
+    pub fn keyring(&self) -> &Live<Keyring> {
         &self.0.keyring
+    }
+
+    /// The ring of these secrets, for [`Accounts::keyring`] to go by; of the node's own secret, if
+    /// there are none.
+    pub async fn ring_of(&self, secrets: &[String]) -> Result<Keyring, AccountError> {
+        Ok(keyring(&self.0.store, secrets).await?)
     }
 
     /// Adds a user.
@@ -263,6 +267,13 @@ pub(in crate::app) fn check_user(user: &str) -> Result<(), AccountError> {
             what: "a user",
             allowed,
         })
+    }
+}
+
+async fn keyring(store: &Store, secrets: &[String]) -> Result<Keyring, StoreError> {
+    match Keyring::new(secrets) {
+        Some(keyring) => Ok(keyring),
+        None => own_keyring(store).await,
     }
 }
 

@@ -7,6 +7,7 @@
 use crate::app::accounts::{is_session_id, is_user};
 use crate::app::cookie::Keyring;
 use crate::http::cookies;
+use crate::live::Live;
 use crate::relay::{LookError, Relay};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -78,7 +79,7 @@ enum Mode {
     Sessions {
         store: Store,
         cookie: String,
-        keyring: Box<Keyring>,
+        keyring: Live<Keyring>,
         /// Finds sessions of other nodes.
         relay: Option<Arc<Relay>>,
     },
@@ -90,13 +91,13 @@ impl Authenticator {
     pub fn sessions(
         store: Store,
         cookie: impl Into<String>,
-        keyring: Keyring,
+        keyring: Live<Keyring>,
         relay: Option<Arc<Relay>>,
     ) -> Self {
         Self(Arc::new(Mode::Sessions {
             store,
             cookie: cookie.into(),
-            keyring: Box::new(keyring),
+            keyring,
             relay,
         }))
     }
@@ -138,7 +139,7 @@ impl Authenticator {
             return Some(Ok(anyone(&credentials.unwrap_or_default())));
         };
         let found = credentials.and_then(|credentials| {
-            let id = credentials.session(cookie, keyring)?;
+            let id = credentials.session(cookie, &keyring.now())?;
             Ok((id, credentials.user_id))
         });
         match found {
@@ -166,7 +167,7 @@ impl Authenticator {
         else {
             return Ok(anyone(credentials));
         };
-        let id = credentials.session(cookie, keyring)?;
+        let id = credentials.session(cookie, &keyring.now())?;
         let session = match relay {
             Some(relay) => relay.session(&id).await,
             None => store.session(&id).await.map_err(LookError::Store),

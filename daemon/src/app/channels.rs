@@ -8,7 +8,7 @@ mod ledger;
 mod params;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashSet},
     sync::Arc,
 };
 
@@ -29,6 +29,7 @@ use super::{
 use crate::{
     config::{Channel, Class},
     event::{Event, RoomClass},
+    live::Live,
     node::now_ms,
     shard::machine::Reason,
 };
@@ -41,8 +42,11 @@ const ANONYMOUS: &str = "anonymous";
 
 /// The default handler.
 pub struct Channels {
-    channels: BTreeMap<String, Channel>,
-    namespaces: HashMap<String, NamespaceRules>,
+    /// A reload may change them, but not what an existing room promises.
+    channels: Live<BTreeMap<String, Channel>>,
+    namespaces: HashSet<String>,
+    /// Whether recoverable rooms are recovered.
+    recovery: bool,
     authenticator: Authenticator,
     limits: Limits,
     ledger: Ledger,
@@ -52,34 +56,19 @@ impl Channels {
     /// A handler for these channels. `recovery` says whether recoverable rooms are recovered.
     pub fn new(
         namespaces: impl IntoIterator<Item = String>,
-        channels: BTreeMap<String, Channel>,
+        channels: Live<BTreeMap<String, Channel>>,
         authenticator: Authenticator,
         limits: Limits,
         recovery: bool,
     ) -> Self {
-        let rules = |name: &str| NamespaceRules {
-            recoverable: recovery
-                && channels.values().any(|channel| {
-                    channel.namespace == name && channel.class == Class::Recoverable
-                }),
-        };
-        let namespaces = namespaces
-            .into_iter()
-            .map(|name| (name.clone(), rules(&name)))
-            .collect();
         Self {
             channels,
-            namespaces,
+            namespaces: namespaces.into_iter().collect(),
+            recovery,
             authenticator,
             limits,
             ledger: Ledger::default(),
         }
-    }
-
-    fn channel(&self, namespace: &str, name: &str) -> Option<&Channel> {
-        self.channels
-            .get(name)
-            .filter(|channel| channel.namespace == namespace)
     }
 
     /// Decides over an event; the answer for its acknowledgement.
@@ -95,7 +84,10 @@ impl Channels {
             Failure::new("unknown_event", message)
         };
         let (verb, channel) = name.split_once(':').ok_or_else(unknown)?;
-        let channel = self.channel(namespace, channel).ok_or_else(unknown)?;
+        let channels = self.channels.now();
+        let channel = channels.get(channel);
+        let channel = channel.filter(|channel| channel.namespace == namespace);
+        let channel = channel.ok_or_else(unknown)?;
         let user = context
             .socket
             .user
@@ -193,6 +185,7 @@ impl Channels {
     /// Whether a room is one that a channel leads to, and so counts as a subscription.
     fn is_subscription(&self, namespace: &str, room: &str) -> bool {
         self.channels
+            .now()
             .values()
             .filter(|channel| channel.namespace == namespace)
             .any(|channel| channel.rooms.iter().any(|template| template.matches(room)))
@@ -224,15 +217,16 @@ impl Channels {
 
 impl Handler for Channels {
     fn namespace(&self, name: &str) -> Option<NamespaceRules> {
-        self.namespaces.get(name).copied()
+        let is_recoverable =
+            |channel: &Channel| channel.namespace == name && channel.class == Class::Recoverable;
+        self.namespaces.contains(name).then(|| NamespaceRules {
+            recoverable: self.recovery && self.channels.now().values().any(is_recoverable),
+        })
     }
 
     fn class(&self, namespace: &str, room: &str) -> RoomClass {
-        for channel in self
-            .channels
-            .values()
-            .filter(|channel| channel.namespace == namespace)
-        {
+        let channels = self.channels.now();
+        for channel in channels.values().filter(|it| it.namespace == namespace) {
             if channel.rooms.iter().any(|template| template.matches(room)) {
                 return match channel.class {
                     Class::Live => RoomClass::Live,

@@ -12,6 +12,7 @@ use crate::app::limits::RetryAfter;
 use crate::app::passwords::Passwords;
 use crate::app::random;
 use crate::app::window::{SlidingWindow, Verdict};
+use crate::live::Live;
 pub use scopes::{Scope, Scopes};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -39,7 +40,7 @@ struct Inner {
     store: Store,
     passwords: Passwords,
     /// The configured key, if there is one.
-    configured: Option<(Fingerprint, Caller)>,
+    configured: Live<Option<Fingerprint>>,
     known: Mutex<Known>,
     /// Held while a secret is hashed: those who come with the same key meanwhile find it
     /// remembered.
@@ -108,14 +109,10 @@ pub struct NewKey {
 impl Keys {
     /// The keys in `store`, and one that the configuration brings, which has all scopes.
     pub fn new(store: Store, passwords: Passwords, configured: Option<&str>) -> Self {
-        let caller = || Caller {
-            key: CONFIGURED.into(),
-            scopes: Scopes::ALL,
-        };
         Self(Arc::new(Inner {
             store,
             passwords,
-            configured: configured.map(|token| (fingerprint(token), caller())),
+            configured: Live::new(configured.map(fingerprint)),
             known: Mutex::default(),
             slow: tokio::sync::Mutex::new(()),
         }))
@@ -123,10 +120,11 @@ impl Keys {
 
     /// Whose key this is.
     pub async fn verify(&self, token: &str, now_ms: u64) -> Result<Caller, KeyRefusal> {
-        if let Some((configured, caller)) = &self.0.configured
-            && same(configured, &fingerprint(token))
-        {
-            return Ok(caller.clone());
+        if self.is_configured(token) {
+            return Ok(Caller {
+                key: CONFIGURED.into(),
+                scopes: Scopes::ALL,
+            });
         }
         let (id, secret) = split(token).ok_or(KeyRefusal::Unauthorized)?;
         if let Some(judged) = self.recall(id, secret) {
@@ -137,6 +135,17 @@ impl Keys {
             Some(judged) => judged,
             None => self.check(id, secret, now_ms).await,
         }
+    }
+
+    /// Replaces the key that the configuration brings: the one before lets nobody in any more.
+    pub fn replace_configured(&self, token: Option<&str>) {
+        self.0.configured.replace(token.map(fingerprint));
+    }
+
+    fn is_configured(&self, token: &str) -> bool {
+        let configured = self.0.configured.now();
+        let right = |right: &Fingerprint| same(right, &fingerprint(token));
+        configured.as_ref().as_ref().is_some_and(right)
     }
 
     /// Makes a key.

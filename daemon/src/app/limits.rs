@@ -11,10 +11,11 @@ mod subscriptions;
 mod table;
 
 use crate::app::window::{SlidingWindow, Verdict};
+use crate::live::Live;
 pub use exchange::{EXCHANGE_EVERY, Told};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Duration;
 pub use subscriptions::SubscriptionLimit;
 use subscriptions::Subscriptions;
@@ -62,7 +63,7 @@ pub struct Limits(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    rules: Rules,
+    rules: Live<Rules>,
     events: Table<Box<str>>,
     /// Refused events, which tell a client that is busy from one that abuses.
     refused: Table<Box<str>>,
@@ -70,7 +71,9 @@ struct Inner {
     login_nets: Table<Net>,
     login_names: Table<Box<str>>,
     subscriptions: Subscriptions,
-    /// How often the other nodes were told.
+    /// Whether there are other nodes.
+    is_shared: AtomicBool,
+    /// How often they were told.
     exchanges: AtomicUsize,
 }
 
@@ -86,23 +89,31 @@ impl Limits {
     /// Counters that are all at zero.
     pub fn new(rules: Rules) -> Self {
         Self(Arc::new(Inner {
-            rules,
+            rules: Live::new(rules),
             events: Table::new(b'e'),
             refused: Table::new(b'r'),
             handshakes: Table::new(b'h'),
             login_nets: Table::new(b'i'),
             login_names: Table::new(b'u'),
-            subscriptions: Subscriptions::new(rules.subscriptions_per_user),
+            subscriptions: Subscriptions::new(),
+            is_shared: AtomicBool::new(false),
             exchanges: AtomicUsize::new(0),
         }))
+    }
+
+    /// Goes by other rules from here on. What was counted stays.
+    pub fn replace_rules(&self, rules: Rules) {
+        self.0.rules.replace(rules);
+        self.0.share_subscriptions();
     }
 
     /// Counts one event of `user`.
     pub fn event(&self, user: &str, now_ms: u64) -> Result<(), EventRefused> {
         let inner = &*self.0;
-        let limit = inner.rules.events_per_user;
+        let rules = **inner.rules.now();
+        let limit = rules.events_per_user;
         hit(&inner.events, user, now_ms, limit).map_err(|retry_after| {
-            let threshold = limit.saturating_mul(inner.rules.abuse_windows);
+            let threshold = limit.saturating_mul(rules.abuse_windows);
             EventRefused {
                 retry_after,
                 abuse: inner.is_abuse(user, now_ms, threshold),
@@ -116,7 +127,7 @@ impl Limits {
             &self.0.handshakes,
             &Net::from(ip),
             now_ms,
-            self.0.rules.connections_per_ip,
+            self.0.rules.now().connections_per_ip,
         )
     }
 
@@ -130,21 +141,17 @@ impl Limits {
     /// Counts one attempt to log in as `name` from `ip`, whatever will come of it.
     pub fn login(&self, ip: IpAddr, name: &str, now_ms: u64) -> Result<(), RetryAfter> {
         let inner = &*self.0;
+        let rules = **inner.rules.now();
         hit(
             &inner.login_nets,
             &Net::from(ip),
             now_ms,
-            inner.rules.logins_per_ip,
+            rules.logins_per_ip,
         )?;
         if name.len() > MAX_LOGIN_NAME {
             return Ok(());
         }
-        hit(
-            &inner.login_names,
-            name,
-            now_ms,
-            inner.rules.logins_per_user,
-        )
+        hit(&inner.login_names, name, now_ms, rules.logins_per_user)
     }
 
     /// Counts one more of `user`'s sockets in `room`; says whether the room is new to the user.
@@ -155,7 +162,8 @@ impl Limits {
         room: &str,
         now_ms: u64,
     ) -> Result<bool, SubscriptionLimit> {
-        self.0.subscriptions.add(user, room, now_ms)
+        let limit = self.0.rules.now().subscriptions_per_user;
+        self.0.subscriptions.add(user, room, limit, now_ms)
     }
 
     /// Counts one of `user`'s sockets out of `room`.

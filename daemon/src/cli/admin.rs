@@ -155,6 +155,12 @@ pub const SLOTS: &str = "/admin/cluster/slots";
 /// Where it is told that a node will not come back; the node's id follows.
 pub const FORGET: &str = "/admin/cluster/forget/";
 
+/// Where it says how the node is.
+pub const HEALTH: &str = "/admin/health";
+
+/// Where it is told to read its settings anew.
+pub const RELOAD: &str = "/admin/reload";
+
 /// Asks the running daemon at a path; `text` puts the answer into words for people.
 pub(super) fn running(
     target: &Target,

@@ -11,6 +11,7 @@ Where to begin:
   tidings config > tidings.toml             write down every setting with its default and reason
   tidings check --config tidings.toml       say what a node would do with these settings
   tidings serve --config tidings.toml       run a node until SIGTERM
+  tidings reload                            have it read its settings anew
 
 Let someone in:
   tidings user add alice                    a user who logs in with a password
@@ -50,6 +51,16 @@ pub(super) enum Command {
     Check(Settings),
     /// Print a configuration file with every setting, its default and its reason
     Config,
+    /// Say whether the node here serves; fails if it does not
+    Health {
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Have the running node read its settings anew, as SIGHUP does, and say what came of it
+    Reload {
+        #[command(flatten)]
+        target: Target,
+    },
     /// Users who log in with a password
     #[command(subcommand)]
     User(User),
@@ -62,6 +73,23 @@ pub(super) enum Command {
     /// Several nodes that behave as one
     #[command(subcommand)]
     Cluster(Cluster),
+    /// Write manual pages or shell completions, for whoever packages the program
+    #[command(subcommand)]
+    Generate(Generate),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Generate {
+    /// Write a manual page for each command
+    Man {
+        /// The folder, which is made if need be
+        folder: PathBuf,
+    },
+    /// Print the completions of a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
 }
 
 #[derive(Debug, Subcommand)]

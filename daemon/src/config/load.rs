@@ -9,6 +9,7 @@ use super::problem::{ConfigError, Problem, Problems, unknown};
 use super::source::{Raw, Source};
 use super::{Config, check};
 
+mod credentials;
 mod env;
 mod file;
 #[cfg(test)]
@@ -36,11 +37,14 @@ impl Config {
         Self::read(&text, &env)
     }
 
-    /// Reads a file's text and lays the environment over it.
+    /// Reads a file's text, and lays the credentials and then the environment over it.
     pub(super) fn read(text: &str, env: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
         let table = text.parse().map_err(|error| syntax_error(text, &error))?;
         let mut loader = Loader::new();
         loader.file(&table);
+        if let Some(folder) = env.get(credentials::FOLDER_VARIABLE) {
+            loader.credentials(Path::new(folder));
+        }
         for (name, value) in env {
             loader.variable(name, value);
         }

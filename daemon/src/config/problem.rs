@@ -66,8 +66,10 @@ impl fmt::Display for Problem {
         if let Some(value) = &self.value {
             write!(f, " = {value}")?;
         }
-        if let Some(Source::Env(name)) = &self.source {
-            write!(f, " (from {name})")?;
+        match &self.source {
+            Some(Source::Env(name)) => write!(f, " (from {name})")?,
+            Some(Source::Credential(name)) => write!(f, " (from the credential {name})")?,
+            Some(Source::File) | None => {}
         }
         write!(f, ": {}", self.what)
     }

@@ -12,6 +12,8 @@ pub enum Source {
     File,
     /// The environment variable of this name.
     Env(String),
+    /// The credential of this name.
+    Credential(String),
 }
 
 /// A value that is yet to be read as what its key needs.

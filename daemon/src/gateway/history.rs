@@ -1,6 +1,6 @@
 //! Recoverable rooms in a node that starts: what the store has of them, and what runs them.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use tidings_cluster::{
     Cluster, History, HistoryConfig, Told,
@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     config::{Channel, Config, Keeps},
+    live::Live,
     recovery::{
         keep::{Disk, Found, find},
         room,
@@ -29,6 +30,7 @@ pub(super) struct Running {
 /// Starts recoverable rooms on what the store has; alone, or with the nodes of a cluster.
 pub(super) async fn start(
     config: &Config,
+    channels: Live<BTreeMap<String, Channel>>,
     (store, report): (&Store, &OpenReport),
     boot: u64,
     cluster: Option<Cluster>,
@@ -51,7 +53,7 @@ pub(super) async fn start(
             marks: MARKS,
             memory: config.recovery.memory as u64,
         },
-        limits_of: limits(config),
+        limits_of: limits(config, channels),
         stored: slots,
         roster,
         forgotten,
@@ -76,7 +78,7 @@ async fn mark(history: History, disk: Arc<Disk>) {
 }
 
 /// What is kept of each room: what its channel says, else what is said for all.
-fn limits(config: &Config) -> LimitsOf {
+fn limits(config: &Config, channels: Live<BTreeMap<String, Channel>>) -> LimitsOf {
     // A client that vanished is noticed after a ping and its timeout.
     let unnoticed = config.engine.ping_interval + config.engine.ping_timeout;
     let recovery = config.recovery.clone();
@@ -85,7 +87,6 @@ fn limits(config: &Config) -> LimitsOf {
         bytes: keeps.max_bytes.unwrap_or(recovery.memory) as u64,
         keep_ms: (keeps.window.unwrap_or(recovery.window) + unnoticed).as_millis() as u64,
     };
-    let channels: Vec<Channel> = config.channels.values().cloned().collect();
     LimitsOf::new(move |key| {
         let named = room::parse(key);
         let is_of = |channel: &&Channel| {
@@ -94,7 +95,8 @@ fn limits(config: &Config) -> LimitsOf {
                 channel.namespace == namespace && rooms.iter().any(|room| room.matches(name))
             })
         };
-        let channel = channels.iter().find(is_of);
+        let channels = channels.now();
+        let channel = channels.values().find(is_of);
         of(channel.map_or_else(Keeps::default, |channel| channel.keeps))
     })
 }

@@ -3,9 +3,10 @@
 
 use hyper::StatusCode;
 
+use super::health;
 use super::private::{Answer, Api, cluster, sessions, slots};
 use crate::{
-    cli::admin::{CLUSTER, FORGET, Reply, SLOTS, respond},
+    cli::admin::{CLUSTER, FORGET, HEALTH, RELOAD, Reply, SLOTS, respond},
     node::now_ms,
 };
 
@@ -18,6 +19,22 @@ pub(super) async fn answer(api: &Api, method: &str, path: &str, body: &[u8]) -> 
     if (method, path) == ("GET", SLOTS) {
         let view = slots::view(&api.node).await;
         return Answer::new(StatusCode::OK, view.to_string());
+    }
+    if (method, path) == ("GET", HEALTH) {
+        let status = serde_json::json!({ "status": health::status(&api.node) });
+        return Answer::new(StatusCode::OK, status.to_string());
+    }
+    if (method, path) == ("POST", RELOAD) {
+        return match api.reload().await {
+            Ok(reloaded) => Answer::new(
+                StatusCode::OK,
+                serde_json::to_string(&reloaded).expect("lists of texts are JSON"),
+            ),
+            Err(message) => {
+                let error = serde_json::json!({"error": {"code": "refused", "message": message}});
+                Answer::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string())
+            }
+        };
     }
     if method == "POST"
         && let Some(id) = path.strip_prefix(FORGET)

@@ -400,7 +400,7 @@ fn admit(shard: &Rc<Shard>, from: &From) -> Result<Terms, Rejection> {
     if node.is_draining() {
         return Err(Rejection::ShuttingDown);
     }
-    let limit = node.settings.connections;
+    let limit = node.access.now().connections;
     if limit > 0 && node.connections() >= limit {
         return Err(Rejection::Unavailable);
     }

@@ -16,6 +16,8 @@ pub enum Status {
     Ok,
     /// It serves, but something that it needs fails.
     Degraded,
+    /// A part of it, such as one shard, does not answer.
+    Stuck,
     /// It does not serve yet.
     Starting,
     /// It moves its clients away.
@@ -30,6 +32,7 @@ pub fn status(node: &Node) -> Status {
     match (node.phase(), node.recovery.store().health()) {
         (Phase::Starting, _) => Status::Starting,
         (Phase::Draining | Phase::Closed, _) => Status::Draining,
+        (Phase::Ready, _) if node.is_stuck() => Status::Stuck,
         (Phase::Ready, Health::Ok) => Status::Ok,
         (Phase::Ready, Health::Degraded(_)) => Status::Degraded,
         (Phase::Ready, Health::Failed(_)) => Status::Failed,
@@ -41,7 +44,9 @@ pub(crate) fn answer(node: &Node) -> Response<Full<Bytes>> {
     let status = status(node);
     let code = match status {
         Status::Ok | Status::Degraded => StatusCode::OK,
-        Status::Starting | Status::Draining | Status::Failed => StatusCode::SERVICE_UNAVAILABLE,
+        Status::Stuck | Status::Starting | Status::Draining | Status::Failed => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
     };
     json(code, serde_json::json!({ "status": status }).to_string())
 }

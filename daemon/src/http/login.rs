@@ -131,7 +131,7 @@ impl Login {
     fn welcome(&self, session: &Session, from: From, now_ms: u64) -> Answer {
         let cookie = SetCookie {
             name: &self.cookie,
-            value: &self.accounts.keyring().sign(&session.id),
+            value: &self.accounts.keyring().now().sign(&session.id),
             max_age: Duration::from_millis(session.expires_ms.saturating_sub(now_ms)),
             secure: from.secure,
         };
@@ -170,7 +170,7 @@ impl Login {
             .iter()
             .filter_map(|header| header.to_str().ok());
         let values = headers.flat_map(|header| cookies::values(header, &self.cookie));
-        let sessions = values.filter_map(|value| self.accounts.keyring().verify(value));
+        let sessions = values.filter_map(|value| self.accounts.keyring().now().verify(value));
         sessions.map(|session| (session, None)).collect()
     }
 }

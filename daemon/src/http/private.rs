@@ -38,7 +38,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use hyper::{HeaderMap, Request, body::Incoming, header::AUTHORIZATION, http::request::Parts};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -47,6 +47,8 @@ use crate::{
         keys::{Caller, KeyRefusal, Scope},
     },
     config::{Channel, Config},
+    lifecycle::reload,
+    live::Live,
     node::{Node, now_ms},
 };
 pub(super) use answer::Answer;
@@ -64,26 +66,53 @@ pub(crate) struct Api {
     pub(super) node: Arc<Node>,
     pub(super) accounts: Accounts,
     /// The channels, whose rooms typed emits go to.
-    channels: BTreeMap<String, Channel>,
+    channels: Live<BTreeMap<String, Channel>>,
     /// Bytes in a body, or in a line of a stream.
     body_limit: usize,
     /// Emits that carried an idempotency key.
     repeats: Repeats,
     /// What was asked and how it went.
     counts: Counts,
+    /// The way to whoever reads the settings anew.
+    reload: Option<mpsc::Sender<reload::Asked>>,
 }
 
 impl Api {
     /// The API of a node.
-    pub(crate) fn new(node: Arc<Node>, accounts: Accounts, config: &Config) -> Self {
+    pub(crate) fn new(
+        node: Arc<Node>,
+        accounts: Accounts,
+        channels: Live<BTreeMap<String, Channel>>,
+        config: &Config,
+    ) -> Self {
         Self {
             node,
             accounts,
-            channels: config.channels.clone(),
+            channels,
             body_limit: config.limits.api_body,
             repeats: Repeats::default(),
             counts: Counts::default(),
+            reload: None,
         }
+    }
+
+    /// Lets operators have the settings read anew.
+    pub(crate) fn with_reload(mut self, reload: mpsc::Sender<reload::Asked>) -> Self {
+        self.reload = Some(reload);
+        self
+    }
+
+    /// Has the settings read anew; says what came of it, or why nothing did.
+    pub(super) async fn reload(&self) -> Result<reload::Reloaded, String> {
+        let (reply, answer) = oneshot::channel();
+        let reload = self
+            .reload
+            .as_ref()
+            .ok_or("this node has no settings to read")?;
+        let asked = reload.try_send(reply);
+        asked.map_err(|_| "too many reloads are under way, or the node is stopping")?;
+        let stopping = |_| Err("the node is stopping".to_owned());
+        answer.await.unwrap_or_else(stopping)
     }
 }
 

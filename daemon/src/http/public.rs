@@ -71,7 +71,7 @@ pub(crate) async fn answer(
         Route::Application => None,
     };
     let from = from(&node, peer, headers);
-    let verdict = node.settings.origins.check(headers, from.secure);
+    let verdict = node.access.now().origins.check(headers, from.secure);
     if !verdict.is_allowed() {
         return match engine {
             Some(_) => engine::forbidden(&request),
@@ -108,7 +108,7 @@ pub(crate) async fn upgrade(
         return None;
     };
     let from = from(node, peer, headers);
-    let verdict = node.settings.origins.check(headers, from.secure);
+    let verdict = node.access.now().origins.check(headers, from.secure);
     if !verdict.is_allowed() {
         return Some((engine::forbidden(request), None));
     }
@@ -145,7 +145,8 @@ fn route(node: &Node, path: &str) -> Route {
 }
 
 fn from(node: &Node, peer: Peer, headers: &HeaderMap) -> From {
-    let (ip, proxies) = (peer.address.ip(), &node.settings.proxies);
+    let (ip, access) = (peer.address.ip(), node.access.now());
+    let proxies = &access.proxies;
     let secure = client_ip::client_tls(ip, headers, proxies);
     From {
         ip: client_ip::client_ip(ip, headers, proxies),

@@ -265,18 +265,18 @@ async fn sessions_are_listed_page_by_page() {
 #[tokio::test]
 async fn a_secret_of_its_own_outlives_a_restart() {
     let (accounts, store, folder) = bench().await;
-    let cookie = accounts.keyring().sign("id");
+    let cookie = accounts.keyring().now().sign("id");
     store.close().await.unwrap();
     drop((accounts, store));
     let store = open_store(&folder);
     let again = Accounts::open(store.clone(), options()).await.unwrap();
-    assert_eq!(again.keyring().verify(&cookie).as_deref(), Some("id"));
+    assert_eq!(again.keyring().now().verify(&cookie).as_deref(), Some("id"));
     let configured = AccountOptions {
         cookie_secrets: vec!["mine".to_owned()],
         ..options()
     };
     let configured = Accounts::open(store, configured).await.unwrap();
-    assert_eq!(configured.keyring().verify(&cookie), None);
+    assert_eq!(configured.keyring().now().verify(&cookie), None);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 use super::{Authenticator, Credentials, Login, Refusal};
 use crate::app::cookie::Keyring;
+use crate::live::Live;
 use proptest::prelude::{any, prop_assert, proptest};
 use tempfile::TempDir;
 use tidings_storage::{Session, Store, StoreConfig};
@@ -20,7 +21,8 @@ async fn bench() -> (Authenticator, Store, TempDir) {
         };
         store.put_session(session).await.unwrap();
     }
-    let authenticator = Authenticator::sessions(store.clone(), "connect.sid", ring(), None);
+    let authenticator =
+        Authenticator::sessions(store.clone(), "connect.sid", Live::new(ring()), None);
     (authenticator, store, folder)
 }
 

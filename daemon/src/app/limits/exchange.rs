@@ -26,7 +26,8 @@ impl Limits {
     pub fn share(&self) {
         let inner = &*self.0;
         inner.tables().into_iter().for_each(|table| table.share());
-        inner.subscriptions.share();
+        inner.is_shared.store(true, Ordering::Relaxed);
+        inner.share_subscriptions();
     }
 
     /// What the other nodes do not know yet. To be called once in [`EXCHANGE_EVERY`]; nothing comes
@@ -59,6 +60,16 @@ impl Limits {
                 self.0
                     .on_table(key, |table, name| table.hear(name, parts, now_ms));
             }
+        }
+    }
+}
+
+impl Inner {
+    /// Has the other nodes told of subscriptions, if there are any and subscriptions are limited.
+    pub(super) fn share_subscriptions(&self) {
+        let is_limited = self.rules.now().subscriptions_per_user > 0;
+        if is_limited && self.is_shared.load(Ordering::Relaxed) {
+            self.subscriptions.share();
         }
     }
 }

@@ -26,8 +26,6 @@ pub struct SubscriptionLimit {
 /// How many sockets of each user are in each room.
 #[derive(Debug)]
 pub(super) struct Subscriptions {
-    /// 0 counts, but never refuses.
-    limit: u32,
     hasher: RandomState,
     stripes: [Mutex<Stripe>; STRIPES],
 }
@@ -51,19 +49,20 @@ struct User {
 }
 
 impl Subscriptions {
-    pub(super) fn new(limit: u32) -> Self {
+    pub(super) fn new() -> Self {
         let stripes = std::array::from_fn(|_| Mutex::default());
         Self {
-            limit,
             hasher: RandomState::new(),
             stripes,
         }
     }
 
+    /// A `limit` of 0 counts, but never refuses.
     pub(super) fn add(
         &self,
         user: &str,
         room: &str,
+        limit: u32,
         now_ms: u64,
     ) -> Result<bool, SubscriptionLimit> {
         let mut guard = self.stripe(user);
@@ -75,8 +74,8 @@ impl Subscriptions {
                     return Ok(false);
                 }
                 let others = elsewhere(&known.others, now_ms) as usize;
-                if self.limit > 0 && known.rooms.len() + others >= self.limit as usize {
-                    return Err(SubscriptionLimit { limit: self.limit });
+                if limit > 0 && known.rooms.len() + others >= limit as usize {
+                    return Err(SubscriptionLimit { limit });
                 }
                 known.rooms.insert(room.into(), 1);
             }
@@ -120,14 +119,13 @@ impl Subscriptions {
         stripe.users.get(user).map_or(0, |user| user.rooms.len())
     }
 
-    /// There are other nodes from here on.
+    /// There are other nodes from here on, which are to be told.
     pub(super) fn share(&self) {
-        if self.limit == 0 {
-            return;
-        }
         for stripe in &self.stripes {
             let mut stripe = lock(stripe);
-            stripe.untold = Some(stripe.users.keys().cloned().collect());
+            if stripe.untold.is_none() {
+                stripe.untold = Some(stripe.users.keys().cloned().collect());
+            }
         }
     }
 

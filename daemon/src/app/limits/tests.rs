@@ -34,7 +34,7 @@ fn restarted(limits: &Limits, now_ms: u64) -> (Limits, usize) {
         .take_changes(now_ms)
         .into_iter()
         .map(|(key, value, _)| (key, value));
-    let fresh = Limits::new(limits.0.rules);
+    let fresh = Limits::new(**limits.0.rules.now());
     let restored = fresh.restore(&rows.collect::<Vec<_>>(), now_ms);
     (fresh, restored)
 }

@@ -585,3 +585,45 @@ fn a_secret_is_never_repeated() {
         assert!(!found[0].contains("hunter2"), "{text}: {found:?}");
     }
 }
+
+#[test]
+fn credentials_come_between_the_file_and_the_environment() {
+    let folder = tempfile::tempdir().unwrap();
+    let put = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    put("auth.api_key", "a key of 16 characters\n");
+    put(
+        "auth.secrets",
+        "the first, with a comma\n\nthe second, as old\n",
+    );
+    put("somebody.elses", "secret");
+    let key = tidings_cluster::ClusterKey::generate().unwrap();
+    put("cluster.key", &key);
+    let file = "[auth]\napi_key = \"one that the file has\"\n
+                [cluster]\nadvertise = \"10.0.0.1:7946\"\n[node]\nname = \"n\"";
+    let folder_name = folder.path().to_str().unwrap();
+    let directory = ("CREDENTIALS_DIRECTORY", folder_name);
+    let config = load(file, &[directory]).unwrap();
+    let key = Some(Secret::new("a key of 16 characters"));
+    assert_eq!(config.auth.api_key, key);
+    let secrets = ["the first, with a comma", "the second, as old"].map(Secret::new);
+    assert_eq!(config.auth.secrets, secrets);
+    assert_eq!(config.cluster.key, Some(folder.path().join("cluster.key")));
+    let config = load(
+        file,
+        &[directory, ("TIDINGS_API_KEY", "one that comes before all")],
+    );
+    let key = config.unwrap().auth.api_key;
+    assert_eq!(key, Some(Secret::new("one that comes before all")));
+}
+
+#[test]
+fn a_credential_that_is_wrong_is_named_and_not_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("auth.api_key"), "short").unwrap();
+    let folder = folder.path().to_str().unwrap();
+    let said = problems("", &[("CREDENTIALS_DIRECTORY", folder)]).join("\n");
+    assert!(
+        said.contains("auth.api_key = *** (from the credential auth.api_key)"),
+        "{said}"
+    );
+}

@@ -13,7 +13,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{Api, answer::Response};
-use crate::http::admin;
+use crate::{http::admin, live::Live};
 
 /// Connections at once. When there are so many, further ones wait to be accepted.
 const MAX_CONNECTIONS: usize = 4096;
@@ -38,7 +38,7 @@ impl Api {
     pub(crate) async fn serve(
         self: Arc<Self>,
         listener: TcpListener,
-        tls: Option<TlsAcceptor>,
+        tls: Option<Live<TlsAcceptor>>,
         shutdown: CancellationToken,
     ) {
         let accept = async || {
@@ -58,7 +58,8 @@ impl Api {
                 match tls {
                     None => connection(stream, respond, &shutdown).await,
                     Some(tls) => {
-                        let handshake = tokio::time::timeout(TLS_TIMEOUT, tls.accept(stream));
+                        let handshake =
+                            tokio::time::timeout(TLS_TIMEOUT, tls.keep().accept(stream));
                         let handshake = shutdown.run_until_cancelled(handshake).await;
                         if let Some(Ok(Ok(stream))) = handshake {
                             connection(stream, respond, &shutdown).await;

@@ -145,7 +145,7 @@ pub(super) async fn detailed(api: &Api) -> Outcome {
         "version": env!("CARGO_PKG_VERSION"),
         "uptimeSeconds": node.uptime().as_secs(),
         "storage": storage_view(&store.health()),
-        "connections": { "open": node.connections(), "limit": node.settings.connections },
+        "connections": { "open": node.connections(), "limit": node.access.now().connections },
         "rooms": node.hub().registry.len(),
         "shards": shards,
         "recovery": {

@@ -77,13 +77,13 @@ pub(super) async fn quote_to_user(
     send(api, &found.namespace, room, QUOTE, argument).await
 }
 
-fn channel<'a>(api: &'a Api, name: &str) -> Result<&'a Channel, Refusal> {
+fn channel(api: &Api, name: &str) -> Result<Channel, Refusal> {
     let missing = || {
         Refusal::not_found(format!(
             "the configuration has no channel {name:?}; use /api/v1/emit"
         ))
     };
-    api.channels.get(name).ok_or_else(missing)
+    api.channels.now().get(name).cloned().ok_or_else(missing)
 }
 
 fn accepted(rule: Option<&Param>, symbol: &str) -> Result<String, Refusal> {
