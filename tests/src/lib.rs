@@ -5,6 +5,7 @@
 //! | [`node`] | a Tidings daemon: configure, start, restart, kill, read its log |
 //! | [`cluster`] | several daemons that are one cluster |
 //! | [`balancer`] | a load balancer that remembers nobody |
+//! | [`machine`] | a whole Debian with a systemd that runs |
 //! | [`manager`] | a stand-in for systemd, to which a service says how it is |
 //! | [`netns`], [`relay`] | networks whose links can be cut and made bad; a slow way for UDP |
 //! | [`traffic`] | many numbered events, and who must get each once |
@@ -24,6 +25,7 @@ pub mod cluster;
 pub mod conformance;
 pub mod engine_polling;
 pub mod engine_ws;
+pub mod machine;
 pub mod manager;
 pub mod netns;
 pub mod node;
@@ -40,6 +42,7 @@ pub use cluster::{Cluster, RunningCluster};
 pub use conformance::{Conformance, Profile};
 pub use engine_polling::EnginePolling;
 pub use engine_ws::{EngineWs, Incoming};
+pub use machine::Machine;
 pub use manager::Manager;
 pub use netns::Network;
 pub use node::{Node, RunningNode, SessionCreds};
@@ -52,6 +55,7 @@ pub use traffic::Traffic;
 
 use std::time::Duration;
 
+/// How long anything that should happen at once may take; generous, as tests share the machine.
 pub const PATIENCE: Duration = Duration::from_secs(15);
 
 /// How long a test watches for something that must not happen.

@@ -178,6 +178,15 @@ impl SioClient {
         }
     }
 
+    /// The next event, however late; nothing once the connection has ended.
+    pub async fn next_event_or_end(&mut self) -> Option<SioEvent> {
+        let any = |packet: &Packet| !matches!(packet, Packet::Ack { .. });
+        match self.find_or_end(any).await {
+            Packet::Event(event) => Some(event),
+            _ => None,
+        }
+    }
+
     /// The next event, which must be of that name.
     pub async fn expect(&mut self, name: &str) -> SioEvent {
         let event = self.next_event().await;
@@ -271,6 +280,12 @@ impl SioClient {
 
     /// The first wanted packet, of those waiting and those to come; the others keep their order.
     async fn find(&mut self, wanted: impl Fn(&Packet) -> bool) -> Packet {
+        let found = self.find_or_end(&wanted).await;
+        assert!(wanted(&found), "it ended first; seen: {:?}", self.waiting);
+        found
+    }
+
+    async fn find_or_end(&mut self, wanted: impl Fn(&Packet) -> bool) -> Packet {
         if let Some(at) = self.waiting.iter().position(&wanted) {
             return self.waiting.remove(at).expect("it was just found");
         }
@@ -279,9 +294,10 @@ impl SioClient {
             if wanted(&packet) {
                 return packet;
             }
-            let ended = matches!(packet, Packet::End(_));
+            if matches!(packet, Packet::End(_)) {
+                return packet;
+            }
             self.waiting.push_back(packet);
-            assert!(!ended, "it ended first; seen: {:?}", self.waiting);
         }
     }
 
