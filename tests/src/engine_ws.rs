@@ -36,7 +36,7 @@ pub enum Incoming {
 /// An upgrade that was answered by something else than 101.
 #[derive(Debug)]
 pub struct Refused {
-    /// HTTP status; 0 when the connection just closed.
+    /// HTTP status; 0 when the connection just closed, or nobody took it.
     pub status: u16,
     /// The answer's body.
     pub body: String,
@@ -66,9 +66,11 @@ impl EngineWs {
         query: &str,
         headers: &[(String, String)],
     ) -> Result<EngineWs, Refused> {
-        let stream = TcpStream::connect(address)
-            .await
-            .unwrap_or_else(|e| panic!("cannot connect to {address}: {e}"));
+        let stream = TcpStream::connect(address).await.map_err(|error| Refused {
+            status: 0,
+            body: format!("cannot connect to {address}: {error}"),
+            retry_after: None,
+        })?;
         stream
             .set_nodelay(true)
             .expect("a socket takes its options");
