@@ -6,6 +6,7 @@
 //! | `demo` | the settings of the demo, and its folder |
 //! | `cluster` | the cluster's key, and how its nodes are |
 //! | `admin` | users, sessions and keys: in the running daemon, or in the store itself |
+//! | `backup` | the store as one file, and back |
 //! | `password` | asking for a password without showing it |
 //! | `health` | whether the node here serves |
 //! | `reload` | the running daemon reads its settings anew |
@@ -24,6 +25,7 @@ use crate::lifecycle;
 
 pub mod admin;
 mod args;
+mod backup;
 mod cluster;
 mod demo;
 mod generate;
@@ -80,6 +82,8 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
         Command::User(command) => print(&admin::user(command)?),
         Command::Session(command) => print(&admin::session(command)?),
         Command::Key(command) => print(&admin::key(command)?),
+        Command::Backup { file, target } => print(&backup::take(&file, &target)?),
+        Command::Restore(command) => print(&backup::restore(&command)?),
         Command::Cluster(command) => print(&cluster::run(command)?),
         Command::Health { target } => print(&health::run(&target)?),
         Command::Reload { target } => print(&reload::run(&target)?),
@@ -111,6 +115,9 @@ enum CliError {
     /// The files are not all written.
     #[error(transparent)]
     Generate(#[from] generate::GenerateError),
+    /// There is no backup, or nothing was restored from it.
+    #[error(transparent)]
+    Backup(#[from] backup::BackupProblem),
     /// There is no password to work with.
     #[error(transparent)]
     Password(#[from] password::PasswordError),
@@ -126,11 +133,13 @@ impl CliError {
             | Self::Tls(_)
             | Self::Password(password::PasswordError::NoTerminal) => EX_USAGE,
             Self::Admin(error) if error.is_unavailable() => EX_UNAVAILABLE,
+            Self::Backup(error) if error.is_unavailable() => EX_UNAVAILABLE,
             Self::Demo(_)
             | Self::Admin(_)
             | Self::Cluster(_)
             | Self::Generate(_)
             | Self::Health(_)
+            | Self::Backup(_)
             | Self::Password(_)
             | Self::Output(_) => 1,
         }

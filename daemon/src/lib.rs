@@ -18,6 +18,7 @@
 //! | `live` | what a reload replaces while others read it |
 
 pub mod app;
+pub mod backup;
 pub mod cli;
 pub mod config;
 pub mod demo;

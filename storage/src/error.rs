@@ -22,7 +22,7 @@ pub enum OpenError {
     /// the folder itself may have lost its sled snapshot, which sled rebuilds from its log.
     #[error(
         "the store in {path} is damaged ({detail}); {done}; a copy of it as it was found is in \
-         {kept}; put a copy that you made while no node ran in its place, or move {path} away to begin empty"
+         {kept}; restore a backup into an empty data folder, or move {path} away to begin empty"
     )]
     Corrupt {
         /// The store's folder.
@@ -126,6 +126,10 @@ pub enum StoreError {
         /// What sled said.
         reason: String,
     },
+
+    /// Another backup is being taken. Nothing changed.
+    #[error("another backup is being taken")]
+    Busy,
 
     /// The storage thread has not moved for several seconds. A call that was queued may still be
     /// applied later; one made while the thread is stuck is refused and changes nothing.

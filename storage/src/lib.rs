@@ -5,9 +5,10 @@
 //!   applies it, flushes once if any of it must last, and only then answers.
 //! * `open` turns a folder into a checked, running store: lock, deadline, damage, version.
 //! * `embedded` holds the trees, one file per kind of row, and the index by which rows expire.
+//! * `backup` makes one file of a store, and a store of such a file.
 //! * `files` writes the small files beside sled that must survive a power cut.
 //!
-//! **Invariant:** nothing outside `embedded` and `open` names a sled type, but for the one
+//! **Invariant:** nothing outside `embedded`, `open` and `backup` names a sled type, but for the one
 //! conversion in `error`, and neither is called from an async task.
 //!
 //! **Invariant:** this crate reads no clock to decide what a row means. Times are unix milliseconds
@@ -27,12 +28,16 @@
 //!
 //! Copies of a damaged folder lie beside it as `<folder>.kept-<UTC time>`.
 
+mod backup;
 mod embedded;
 mod error;
 mod files;
 mod open;
 mod store;
 
+pub use backup::{
+    About, Backup, BackupError, Choice, Contents, RestoreError, Restored, check_backup, restore,
+};
 pub use embedded::counters::{Counter, Pair};
 pub use embedded::expiry::Swept;
 pub use embedded::keys::ApiKey;

@@ -5,7 +5,7 @@ pub(crate) mod pulse;
 mod recent;
 #[cfg(test)]
 mod tests;
-mod thread;
+pub(crate) mod thread;
 mod watch;
 
 pub(crate) use thread::panicked;
@@ -167,7 +167,7 @@ impl Store {
     }
 
     /// Takes a call to the storage thread and waits for the answer.
-    async fn call<T: Send + 'static>(
+    pub(crate) async fn call<T: Send + 'static>(
         &self,
         effect: Effect,
         work: impl FnOnce(Ground<'_>) -> Result<T, StoreError> + Send + 'static,

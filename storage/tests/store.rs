@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "store/backup.rs"]
+mod backup;
 #[path = "store/calls.rs"]
 mod calls;
 #[path = "store/child.rs"]

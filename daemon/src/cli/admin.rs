@@ -3,6 +3,7 @@
 //! A running daemon is asked over its admin socket, as it alone may have the store open. When none
 //! runs, the store is opened here. Either way the same [`AdminCall`] is performed.
 
+use std::fs::File;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -34,6 +35,9 @@ pub enum AdminError {
     /// No daemon runs, and its store could not be opened, or what was asked is not possible.
     #[error(transparent)]
     Direct(#[from] DirectError),
+    /// The backup could not be written.
+    #[error("cannot write the backup: {0}")]
+    Write(#[source] std::io::Error),
     /// The work needs a runtime of its own, which could not be had.
     #[error("cannot start: {0}")]
     Runtime(#[source] std::io::Error),
@@ -45,6 +49,7 @@ impl AdminError {
         match self {
             Self::Client(error) => !matches!(error, ClientError::Refused { .. }),
             Self::Direct(error) => error.is_unavailable(),
+            Self::Write(_) => false,
             Self::Runtime(_) => true,
         }
     }
@@ -149,6 +154,9 @@ pub(super) fn key(command: Key) -> Result<String, CliError> {
 /// Where the admin socket tells of the cluster.
 pub const CLUSTER: &str = "/admin/cluster";
 
+/// Where it gives a backup.
+pub const BACKUP: &str = "/admin/backup";
+
 /// Where it tells of recoverable rooms.
 pub const SLOTS: &str = "/admin/cluster/slots";
 
@@ -175,6 +183,22 @@ pub(super) fn running(
     Ok(shown(target, &said, text))
 }
 
+/// Takes a backup into a file: of the running daemon, or of the store that none has open.
+pub(super) fn backup(config: &Config, out: &mut File) -> Result<(), AdminError> {
+    on_runtime(async {
+        match Client::connect(&config.node.admin_socket()).await {
+            Ok(mut client) => client.download(BACKUP, out).await,
+            Err(ClientError::NotRunning(_)) => {
+                let direct = Direct::open(config).await?;
+                let taken = direct.backup(config, out).await;
+                direct.close().await?;
+                taken
+            }
+            Err(error) => Err(error.into()),
+        }
+    })
+}
+
 /// Performs the call where the target says; `text` puts the answer into words for people.
 fn answer(
     target: &Target,
@@ -192,7 +216,7 @@ fn answer(
 }
 
 /// The settings of the node that is meant.
-fn configured(target: &Target) -> Result<Config, CliError> {
+pub(super) fn configured(target: &Target) -> Result<Config, CliError> {
     let mut config = load(target.settings.config.as_deref())?;
     if let Some(folder) = &target.data_dir {
         config.node.data_dir.clone_from(folder);
@@ -200,7 +224,7 @@ fn configured(target: &Target) -> Result<Config, CliError> {
     Ok(config)
 }
 
-fn shown(target: &Target, said: &Value, text: impl FnOnce(&Value) -> String) -> String {
+pub(super) fn shown(target: &Target, said: &Value, text: impl FnOnce(&Value) -> String) -> String {
     if target.json {
         format!("{said}\n")
     } else {

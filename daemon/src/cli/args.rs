@@ -27,6 +27,10 @@ Let several nodes behave as one:
   tidings cluster status                    the nodes, as the one here sees them
   tidings cluster slots                     who holds the recoverable rooms
 
+Keep what the node has:
+  tidings backup tidings.backup             users, keys, sessions and the rest, while it runs
+  tidings restore tidings.backup            into an empty data folder
+
 Settings come from the file, and from the environment, which comes first:
 TIDINGS_LISTEN__PUBLIC=127.0.0.1:9000 is `public` in [listen].
 
@@ -73,6 +77,15 @@ pub(super) enum Command {
     /// Several nodes that behave as one
     #[command(subcommand)]
     Cluster(Cluster),
+    /// Write all that the node has into one file, while it runs or when it does not
+    Backup {
+        /// The file; a backup that is there is replaced once the new one is whole
+        file: PathBuf,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Make an empty data folder into what a backup holds; the history begins anew
+    Restore(Restore),
     /// Write manual pages or shell completions, for whoever packages the program
     #[command(subcommand)]
     Generate(Generate),
@@ -90,6 +103,29 @@ pub(super) enum Generate {
         /// Which shell
         shell: clap_complete::Shell,
     },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Restore {
+    /// The backup
+    pub(super) file: PathBuf,
+    /// Only read all of it and say whether it is whole
+    #[arg(long)]
+    pub(super) check: bool,
+    /// What becomes of the sessions in it, some of which may have ended since; by default they are
+    /// kept, and in a cluster dropped, as the other nodes have them
+    #[arg(long, value_enum, value_name = "CHOICE")]
+    pub(super) sessions: Option<Sessions>,
+    #[command(flatten)]
+    pub(super) target: Target,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Sessions {
+    /// They are valid again
+    Keep,
+    /// Users log in again
+    Drop,
 }
 
 #[derive(Debug, Subcommand)]

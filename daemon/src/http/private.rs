@@ -11,11 +11,13 @@
 //! | `repeats` | idempotency keys |
 //! | `typed` | emits of the trading profile |
 //! | `sessions`, `look`, `act` | sessions; rooms, sockets and users; acts on them |
+//! | `backup` | the store as one file |
 //! | `status`, `cluster`, `slots` | detailed health, metrics; the nodes; recoverable rooms |
 //! | `answer`, `refusal` | what goes back |
 
 mod act;
 mod answer;
+pub(in crate::http) mod backup;
 mod body;
 pub(in crate::http) mod cluster;
 mod command;
@@ -34,7 +36,7 @@ mod status;
 mod stream;
 mod typed;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
 use hyper::{HeaderMap, Request, body::Incoming, header::AUTHORIZATION, http::request::Parts};
@@ -67,6 +69,8 @@ pub(crate) struct Api {
     pub(super) accounts: Accounts,
     /// The channels, whose rooms typed emits go to.
     channels: Live<BTreeMap<String, Channel>>,
+    /// The data folder, for backups.
+    data_dir: PathBuf,
     /// Bytes in a body, or in a line of a stream.
     body_limit: usize,
     /// Emits that carried an idempotency key.
@@ -89,6 +93,7 @@ impl Api {
             node,
             accounts,
             channels,
+            data_dir: config.node.data_dir.clone(),
             body_limit: config.limits.api_body,
             repeats: Repeats::default(),
             counts: Counts::default(),
@@ -160,6 +165,10 @@ async fn handle(
     }
     let body = body::read(&head.headers, body, api.body_limit).await?;
     let query = head.uri.query().map(str::to_owned);
+    if route.call == Call::Backup {
+        no_query(query.as_deref())?;
+        return backup::answer(&api).await;
+    }
     // A task of its own: what has begun is finished, whether or not the caller waits for it.
     let work = tokio::spawn(async move { perform(&api, route.call, params, query, body).await });
     work.await.unwrap_or_else(|_| Err(Refusal::internal()))
@@ -219,7 +228,7 @@ async fn perform(
         Call::Forget => slots::forget(api, param(0)).await,
         Call::EmitOne => emit::one(api, &body).await,
         Call::EmitBatch => emit::batch(api, &body).await,
-        Call::EmitStream => unreachable!("a stream has no whole body"),
+        Call::EmitStream | Call::Backup => unreachable!("their answers come in pieces"),
         Call::Portfolio => {
             typed::to_user(api, "portfolio", "portfolio:updated", param(0), &body).await
         }

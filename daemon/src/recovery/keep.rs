@@ -11,7 +11,7 @@ use tidings_storage::{LogBatch, OpenReport, Store, StoreError};
 use tokio::sync::watch;
 
 /// Where the store keeps this node's id.
-const NODE: &str = "node_id";
+pub const NODE: &str = "node_id";
 
 /// What a node that starts has of recoverable rooms.
 #[derive(Debug)]

@@ -59,7 +59,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn take(&mut self, len: usize) -> Result<&'a [u8], StoreError> {
+    pub(crate) fn take(&mut self, len: usize) -> Result<&'a [u8], StoreError> {
         let Some((head, left)) = self.left.split_at_checked(len) else {
             return Err(damaged(self.tree, "it ends early".to_owned()));
         };
@@ -83,6 +83,10 @@ impl<'a> Reader<'a> {
         let len = self.count()?;
         let bytes = self.take(len)?;
         text(self.tree, bytes)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.left.is_empty()
     }
 
     pub(crate) fn rest(self) -> &'a [u8] {

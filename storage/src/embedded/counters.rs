@@ -26,7 +26,7 @@ pub(crate) fn save(trees: &Trees, counters: &[Counter]) -> Result<(), StoreError
             old.as_deref(),
             (*expires_ms, &body),
         );
-        change.apply()?;
+        change.apply(trees)?;
     }
     Ok(())
 }

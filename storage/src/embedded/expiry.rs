@@ -195,7 +195,7 @@ fn sweep_one(
         };
         change.put(tree, key, moved.encode());
         change.put(&trees.expiry, index_key(row.due_ms, kind, key), &[][..]);
-        return change.apply();
+        return change.apply(trees);
     }
     change.remove(tree, key);
     match kind {
@@ -206,11 +206,11 @@ fn sweep_one(
         Kind::Counter => swept.counters += 1,
         Kind::Revocation => swept.revocations += 1,
     }
-    change.apply()
+    change.apply(trees)
 }
 
 fn drop_index(trees: &Trees, index: &[u8]) -> Result<(), StoreError> {
-    trees.expiry.remove(index)?;
+    trees.remove(&trees.expiry, index)?;
     Ok(())
 }
 

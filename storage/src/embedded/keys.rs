@@ -54,8 +54,7 @@ impl ApiKey {
 }
 
 pub(crate) fn put(trees: &Trees, key: &ApiKey) -> Result<(), StoreError> {
-    trees.keys.insert(key.id.as_bytes(), encode(key))?;
-    Ok(())
+    trees.insert(&trees.keys, key.id.as_bytes(), encode(key))
 }
 
 pub(crate) fn one(trees: &Trees, id: &str) -> Result<Option<ApiKey>, StoreError> {
@@ -64,7 +63,7 @@ pub(crate) fn one(trees: &Trees, id: &str) -> Result<Option<ApiKey>, StoreError>
 }
 
 pub(crate) fn delete(trees: &Trees, id: &str) -> Result<bool, StoreError> {
-    Ok(trees.keys.remove(id.as_bytes())?.is_some())
+    trees.remove(&trees.keys, id.as_bytes())
 }
 
 pub(crate) fn all(trees: &Trees) -> Result<Vec<ApiKey>, StoreError> {

@@ -47,7 +47,7 @@ pub(crate) fn commit(trees: &Trees, batch: &LogBatch) -> Result<(), StoreError> 
             None => change.remove(&trees.log_state, key.as_slice()),
         }
     }
-    change.apply()
+    change.apply(trees)
 }
 
 pub(crate) fn load(trees: &Trees) -> Result<LogDump, StoreError> {

@@ -9,7 +9,7 @@ const TREE: &str = "meta";
 /// The newest format of the trees that this program reads, and the one it writes.
 pub(crate) const FORMAT: u32 = 1;
 
-const FORMAT_KEY: &[u8] = b"format";
+pub(crate) const FORMAT_KEY: &[u8] = b"format";
 
 pub(crate) fn one(trees: &Trees, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
     let row = trees.row(&trees.meta, key.as_bytes())?;
@@ -18,10 +18,7 @@ pub(crate) fn one(trees: &Trees, key: &str) -> Result<Option<Vec<u8>>, StoreErro
 }
 
 pub(crate) fn put(trees: &Trees, key: &str, value: &[u8]) -> Result<(), StoreError> {
-    trees
-        .meta
-        .insert(key.as_bytes(), Writer::new().rest(value))?;
-    Ok(())
+    trees.insert(&trees.meta, key.as_bytes(), Writer::new().rest(value))
 }
 
 /// The format that the trees were written in; `None` if nothing was ever written.
@@ -31,8 +28,6 @@ pub(crate) fn format(trees: &Trees) -> Result<Option<u64>, StoreError> {
 }
 
 pub(crate) fn put_format(trees: &Trees, format: u32) -> Result<(), StoreError> {
-    trees
-        .store
-        .insert(FORMAT_KEY, Writer::new().u64(u64::from(format)).done())?;
-    Ok(())
+    let row = Writer::new().u64(u64::from(format)).done();
+    trees.insert(&trees.store, FORMAT_KEY, row)
 }

@@ -87,7 +87,7 @@ pub(crate) fn put(
             old.as_deref(),
             row,
         );
-        change.apply()?;
+        change.apply(trees)?;
     }
     // The revocation first: what fails in between is done by doing it again.
     for session in &ended {

@@ -91,7 +91,7 @@ pub(crate) fn put(trees: &Trees, session: &Session) -> Result<(), StoreError> {
         by_user_key(&session.user, key),
         &[][..],
     );
-    change.apply()
+    change.apply(trees)
 }
 
 pub(crate) fn one(trees: &Trees, id: &str) -> Result<Option<Session>, StoreError> {
@@ -108,7 +108,7 @@ pub(crate) fn delete(trees: &Trees, id: &str) -> Result<Option<Session>, StoreEr
     let mut change = Change::new();
     expiry::remove(&mut change, trees, Kind::Session, key, &row);
     change.remove(&trees.sessions_by_user, by_user_key(&session.user, key));
-    change.apply()?;
+    change.apply(trees)?;
     Ok(Some(session))
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use sled::transaction::{TransactionError, TransactionResult, Transactional};
 use sled::{Db, IVec, Tree};
 
+use crate::backup::noted::Noted;
 use crate::embedded::expiry::Kind;
 use crate::error::StoreError;
 use crate::store::pulse::Pulse;
@@ -26,11 +27,28 @@ pub(crate) struct Trees {
     pub(crate) store: Tree,
     /// Beaten while long reads go on, so that they are not taken for a stuck thread.
     pub(crate) pulse: Arc<Pulse>,
+    /// What was written since a backup began.
+    pub(crate) noted: Noted,
     /// Last, so that it is dropped after the trees: the drop flushes and frees sled's lock.
     db: Db,
 }
 
 impl Trees {
+    /// The trees' names, in the order of [`Trees::named`].
+    pub(crate) const NAMES: [&'static str; 11] = [
+        "sessions",
+        "sessions_by_user",
+        "revocations",
+        "users",
+        "keys",
+        "counters",
+        "log",
+        "log_state",
+        "meta",
+        "expiry",
+        "store",
+    ];
+
     pub(crate) fn open(db: Db, pulse: Arc<Pulse>) -> Result<Self, sled::Error> {
         Ok(Self {
             sessions: db.open_tree("sessions")?,
@@ -45,6 +63,7 @@ impl Trees {
             expiry: db.open_tree("expiry")?,
             store: db.open_tree("store")?,
             pulse,
+            noted: Noted::default(),
             db,
         })
     }
@@ -63,6 +82,12 @@ impl Trees {
             &self.expiry,
             &self.store,
         ]
+    }
+
+    /// Every tree with its name.
+    pub(crate) fn named(&self) -> [(&'static str, &Tree); 11] {
+        let all = self.all();
+        std::array::from_fn(|at| (Self::NAMES[at], all[at]))
     }
 
     /// Where rows of a kind that expires live.
@@ -85,6 +110,35 @@ impl Trees {
     pub(crate) fn row(&self, tree: &Tree, key: &[u8]) -> Result<Option<IVec>, StoreError> {
         self.pulse.beat();
         Ok(tree.get(key)?)
+    }
+
+    /// Writes one row.
+    pub(crate) fn insert(
+        &self,
+        tree: &Tree,
+        key: &[u8],
+        value: impl Into<IVec>,
+    ) -> Result<(), StoreError> {
+        self.note(tree, key);
+        tree.insert(key, value)?;
+        Ok(())
+    }
+
+    /// Removes one row; says whether there was one.
+    pub(crate) fn remove(&self, tree: &Tree, key: impl AsRef<[u8]>) -> Result<bool, StoreError> {
+        self.note(tree, key.as_ref());
+        Ok(tree.remove(key)?.is_some())
+    }
+
+    /// Every write goes through here, so that a backup that is being taken does not miss it.
+    fn note(&self, tree: &Tree, key: &[u8]) {
+        if !self.noted.is_on() {
+            return;
+        }
+        let all = self.all();
+        let at = all.iter().position(|known| std::ptr::eq(*known, tree));
+        let at = at.expect("rows are written to the trees that there are");
+        self.noted.note(at as u8, key);
     }
 
     /// Beats the pulse for every row that an iterator yields, and turns sled's error into ours.
@@ -140,7 +194,10 @@ impl<'a> Change<'a> {
 
     /// A later write to the same key wins. A single write needs no transaction, which is several
     /// times slower.
-    pub(crate) fn apply(self) -> Result<(), StoreError> {
+    pub(crate) fn apply(self, on: &Trees) -> Result<(), StoreError> {
+        for (at, key, _) in &self.writes {
+            on.note(self.trees[*at], key);
+        }
         if self.writes.len() < 2 {
             for (at, key, value) in self.writes {
                 match value {

@@ -30,8 +30,7 @@ impl fmt::Debug for User {
 }
 
 pub(crate) fn put(trees: &Trees, user: &User) -> Result<(), StoreError> {
-    trees.users.insert(user.name.as_bytes(), encode(user))?;
-    Ok(())
+    trees.insert(&trees.users, user.name.as_bytes(), encode(user))
 }
 
 pub(crate) fn one(trees: &Trees, name: &str) -> Result<Option<User>, StoreError> {
@@ -40,7 +39,7 @@ pub(crate) fn one(trees: &Trees, name: &str) -> Result<Option<User>, StoreError>
 }
 
 pub(crate) fn delete(trees: &Trees, name: &str) -> Result<bool, StoreError> {
-    Ok(trees.users.remove(name.as_bytes())?.is_some())
+    trees.remove(&trees.users, name.as_bytes())
 }
 
 pub(crate) fn all(trees: &Trees) -> Result<Vec<User>, StoreError> {

@@ -9,6 +9,7 @@ mod limits;
 mod network;
 mod nothing_lost;
 mod recovery;
+mod restored;
 mod sessions;
 mod steady;
 mod together;

@@ -5,6 +5,7 @@
 mod answers;
 mod api;
 mod avalanche;
+mod backup;
 mod bad_input;
 mod clients;
 mod deploy;

@@ -1,5 +1,6 @@
 //! The running daemon, over its admin socket.
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,7 +14,9 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::UnixStream;
 
+use super::AdminError;
 use super::call::AdminCall;
+use crate::cli::backup::put;
 
 /// Far above what a page of sessions or all users of a large node take.
 const LARGEST_ANSWER: usize = 256 << 20;
@@ -99,6 +102,40 @@ impl Client {
         path: &str,
     ) -> Result<Value, ClientError> {
         self.request((method, path.to_owned(), None)).await
+    }
+
+    /// Writes what the daemon answers at a path into a file.
+    pub(super) async fn download(&mut self, path: &str, out: &mut File) -> Result<(), AdminError> {
+        let request = Request::builder()
+            .uri(path)
+            .header(HOST, "tidings")
+            .body(Full::default())
+            .expect("the path is legal");
+        let late = || lost(&self.socket, &format!("no answer within {PATIENCE:?}"));
+        let response = tokio::time::timeout(PATIENCE, self.requests.send_request(request)).await;
+        let response = response
+            .map_err(|_| late())?
+            .map_err(|error| lost(&self.socket, &error))?;
+        let status = response.status();
+        let mut body = response.into_body();
+        if !status.is_success() {
+            let body = Limited::new(body, LARGEST_ANSWER).collect().await;
+            let body = body.map_err(|error| lost(&self.socket, &error))?.to_bytes();
+            let answer = serde_json::from_slice(&body).unwrap_or(Value::Null);
+            return Err(refusal(status, &answer).into());
+        }
+        loop {
+            let frame = tokio::time::timeout(PATIENCE, body.frame()).await;
+            match frame.map_err(|_| late())? {
+                Some(Ok(frame)) => {
+                    if let Some(bytes) = frame.data_ref() {
+                        put(out, bytes)?;
+                    }
+                }
+                Some(Err(error)) => return Err(lost(&self.socket, &error).into()),
+                None => return Ok(()),
+            }
+        }
     }
 
     async fn request(&mut self, parts: HttpParts) -> Result<Value, ClientError> {

@@ -1,16 +1,19 @@
 //! The store, opened here because no daemon has it open.
 
-use std::fs::Metadata;
+use std::fs::{File, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
-use tidings_storage::{OpenError, Store, StoreConfig};
+use tidings_storage::{About, OpenError, Store, StoreConfig};
 
+use super::AdminError;
 use super::call::AdminCall;
 use super::perform::perform;
 use crate::app::accounts::{AccountError, AccountOptions, Accounts};
+use crate::backup;
+use crate::cli::backup::put;
 use crate::config::Config;
 
 /// The number of the user who may do anything.
@@ -79,6 +82,23 @@ impl Direct {
         // No daemon runs, so the sessions that end have no sockets to be closed.
         let (answer, _ended) = perform(&self.accounts, call.clone(), now_ms()).await?;
         Ok(answer)
+    }
+
+    /// Writes a backup into a file.
+    pub(super) async fn backup(&self, config: &Config, out: &mut File) -> Result<(), AdminError> {
+        let others = backup::others(&config.node.data_dir).map_err(AdminError::Write)?;
+        let about = About {
+            node: config.node.name.clone(),
+            program: env!("CARGO_PKG_VERSION").to_owned(),
+            taken_ms: now_ms(),
+            running: false,
+        };
+        let mut backup = self.store.backup(about, others);
+        let failed = |error| DirectError::from(AccountError::from(error));
+        while let Some(bytes) = backup.next().await.map_err(failed)? {
+            put(out, &bytes)?;
+        }
+        Ok(())
     }
 
     /// Makes sure that all is on disk.

@@ -105,6 +105,12 @@ pub(super) fn stream(lines: mpsc::Receiver<Bytes>) -> Response {
     )
 }
 
+/// Bytes of which more come through the sender of `pieces`.
+pub(super) fn bytes(pieces: mpsc::Receiver<Bytes>) -> Response {
+    let body = Either::Right(Lines(pieces));
+    with_headers(StatusCode::OK, "application/octet-stream", body)
+}
+
 fn with_headers(
     status: StatusCode,
     content_type: &'static str,

@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, future::Future, io, pin::pin, sync::Arc, time::Duration};
 
-use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{Method, Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -13,7 +13,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{Api, answer::Response};
-use crate::{http::admin, live::Live};
+use crate::{cli::admin::BACKUP, http::admin, live::Live};
 
 /// Connections at once. When there are so many, further ones wait to be accepted.
 const MAX_CONNECTIONS: usize = 4096;
@@ -156,6 +156,10 @@ where
 
 async fn admin_answer(api: &Api, request: Request<Incoming>) -> Response {
     let (head, body) = request.into_parts();
+    if head.method == Method::GET && head.uri.path() == BACKUP {
+        let answered = super::backup::answer(api).await;
+        return answered.unwrap_or_else(|refusal| refusal.response());
+    }
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
     match super::body::read(&head.headers, body, api.body_limit).await {
         Ok(body) => admin::answer(api, head.method.as_str(), path, &body)

@@ -104,6 +104,11 @@ impl Refusal {
         }
     }
 
+    /// Something else is in the way.
+    pub(super) fn conflict(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "conflict", message)
+    }
+
     /// It cannot be done now.
     pub(super) fn unavailable(message: impl Into<String>) -> Self {
         let refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message);

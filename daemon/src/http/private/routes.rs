@@ -17,6 +17,7 @@ pub(super) enum Call {
     Cluster,
     Slots,
     Forget,
+    Backup,
     EmitOne,
     EmitBatch,
     EmitStream,
@@ -67,7 +68,7 @@ const fn route(
 }
 
 /// All routes, the busiest first.
-pub(super) static ROUTES: [Route; 29] = [
+pub(super) static ROUTES: [Route; 30] = [
     route("POST", "/api/v1/emit", Some(Emit), Call::EmitOne),
     route("POST", "/api/v1/emit/batch", Some(Emit), Call::EmitBatch),
     route("POST", "/api/v1/emit/stream", Some(Emit), Call::EmitStream),
@@ -108,6 +109,7 @@ pub(super) static ROUTES: [Route; 29] = [
         Some(Admin),
         Call::Forget,
     ),
+    route("GET", "/api/v1/backup", Some(Admin), Call::Backup),
     route("POST", "/api/v1/sessions", Some(Admin), Call::CreateSession),
     route("GET", "/api/v1/sessions/{id}", Some(Admin), Call::Session),
     route(
