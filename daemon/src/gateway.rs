@@ -178,6 +178,10 @@ where
     F: AsyncFnOnce(Ground) -> Result<Application, String>,
 {
     let tls = crate::http::tls::acceptor(config.tls.as_ref())?;
+    let certificate = crate::http::tls::Figures::default();
+    if let Some(tls) = &tls {
+        certificate.renewed(tls.expires);
+    }
     let opening = config.clone();
     let (store, report) = tokio::task::spawn_blocking(move || open_store(&opening))
         .await
@@ -236,7 +240,8 @@ where
             (rooms.node, generation),
             config.recovery.window,
         ),
-        tls: tls.map(Live::new),
+        tls: tls.map(|tls| Live::new(tls.acceptor)),
+        certificate,
         jobs,
         emits,
         ids: Ids::new(&config.node.name, boot),

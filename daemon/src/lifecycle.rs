@@ -2,10 +2,12 @@
 //!
 //! | module | what it is |
 //! |---|---|
+//! | `certificate` | a renewed certificate is shown |
 //! | `handed` | sockets that systemd has opened |
 //! | `reload` | SIGHUP: what can change while the node runs |
 //! | `watchdog` | whether all parts still answer |
 
+mod certificate;
 mod handed;
 pub(crate) mod reload;
 mod watchdog;
@@ -148,6 +150,7 @@ async fn live(config: Config, purpose: Purpose, handed: Handed) -> Result<bool, 
             limits: gateway.limits().clone(),
             accounts,
             channels: gateway.channels().clone(),
+            files: Default::default(),
         };
         gateway.spawn(reloader.run(hangup, reloads));
     }

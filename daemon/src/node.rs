@@ -19,7 +19,7 @@ use crate::{
     app::{handler::Handler, limits::Limits, random::fill},
     config::Transports,
     event::EmitRequest,
-    http::{origin::OriginPolicy, public::Routes},
+    http::{origin::OriginPolicy, public::Routes, tls},
     hub::Hub,
     live::Live,
     recovery::desk::Desk,
@@ -85,6 +85,8 @@ pub struct Node {
     pub(crate) routes: Arc<dyn Routes>,
     /// The certificate that clients are shown.
     pub(crate) tls: Option<Live<TlsAcceptor>>,
+    /// What operators see of it.
+    pub(crate) certificate: tls::Figures,
     /// Work that shards leave to the control plane; bounded, further jobs wait on the shards.
     pub(crate) jobs: mpsc::Sender<Job>,
     /// Emits of handlers, in order; bounded, refused when full.

@@ -2,7 +2,10 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use rustls::{
@@ -32,8 +35,48 @@ pub enum TlsError {
     Pair(#[from] rustls::Error),
 }
 
-/// Accepts TLS with the configured certificate; `None` if there is none.
-pub fn acceptor(tls: Option<&Tls>) -> Result<Option<TlsAcceptor>, TlsError> {
+/// A certificate that can be shown.
+#[derive(Clone)]
+pub struct Shown {
+    /// Accepts TLS with it.
+    pub acceptor: TlsAcceptor,
+    /// When it ends, unix seconds; 0 if that cannot be read.
+    pub expires: i64,
+}
+
+/// What operators see of the certificate that is shown.
+#[derive(Debug, Default)]
+pub struct Figures {
+    expires: AtomicI64,
+    renewals: AtomicU64,
+    failures: AtomicU64,
+}
+
+impl Figures {
+    /// Another one is shown.
+    pub fn renewed(&self, expires: i64) {
+        self.expires.store(expires, Relaxed);
+        self.renewals.fetch_add(1, Relaxed);
+    }
+
+    /// Another one was there and cannot be shown.
+    pub fn failed(&self) {
+        self.failures.fetch_add(1, Relaxed);
+    }
+
+    /// When the one that is shown ends, unix seconds.
+    pub fn expires(&self) -> i64 {
+        self.expires.load(Relaxed)
+    }
+
+    /// How many were shown since the start, the first included, and how many could not be.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.renewals.load(Relaxed), self.failures.load(Relaxed))
+    }
+}
+
+/// Reads the configured certificate; `None` if there is none.
+pub fn acceptor(tls: Option<&Tls>) -> Result<Option<Shown>, TlsError> {
     let Some(tls) = tls else { return Ok(None) };
     let file = |key, path: &Path, reason: String| TlsError::File {
         key,
@@ -50,6 +93,7 @@ pub fn acceptor(tls: Option<&Tls>) -> Result<Option<TlsAcceptor>, TlsError> {
             "there is no certificate in it".to_owned(),
         ));
     }
+    let expires = expires(&chain[0]);
     let key = PrivateKeyDer::from_pem_file(&tls.key)
         .map_err(|error| file("tls.key", &tls.key, error.to_string()))?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -57,5 +101,12 @@ pub fn acceptor(tls: Option<&Tls>) -> Result<Option<TlsAcceptor>, TlsError> {
         .with_no_client_auth()
         .with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Some(TlsAcceptor::from(Arc::new(config))))
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    Ok(Some(Shown { acceptor, expires }))
+}
+
+/// When a certificate ends, unix seconds; 0 if that cannot be read.
+fn expires(certificate: &CertificateDer<'_>) -> i64 {
+    let parsed = x509_parser::parse_x509_certificate(certificate);
+    parsed.map_or(0, |(_, parsed)| parsed.validity().not_after.timestamp())
 }

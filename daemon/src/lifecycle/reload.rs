@@ -8,10 +8,13 @@ use serde::Serialize;
 use tokio::{
     signal::unix::Signal,
     sync::{mpsc, oneshot},
+    time::MissedTickBehavior,
 };
-use tokio_rustls::TlsAcceptor;
 
-use super::notify;
+use super::{
+    certificate::{Files, LOOK_EVERY},
+    notify,
+};
 use crate::{
     app::{
         accounts::{AccountError, Accounts},
@@ -80,25 +83,34 @@ pub(super) struct Reloader {
     pub(super) limits: Limits,
     pub(super) accounts: Accounts,
     pub(super) channels: Live<BTreeMap<String, Channel>>,
+    /// The files whose certificate is shown.
+    pub(super) files: Files,
 }
 
 /// What a reload will put in place: nothing of it can fail any more.
 struct Prepared {
     change: Change,
-    tls: Option<TlsAcceptor>,
+    tls: Option<tls::Shown>,
     keyring: Keyring,
 }
 
 impl Reloader {
     /// Reloads at each signal and each time that somebody asks, until it is dropped.
     pub(super) async fn run(mut self, mut hangup: Signal, mut asked: mpsc::Receiver<Asked>) {
+        self.files.taken(self.config.tls.as_ref());
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            // Both are cancel-safe.
+            // All are cancel-safe.
             let reply = tokio::select! {
                 signal = hangup.recv() => match signal {
                     Some(()) => None,
                     None => return,
                 },
+                _ = look.tick() => {
+                    self.files.look(self.config.tls.as_ref(), &self.node).await;
+                    continue;
+                }
                 asked = asked.recv() => match asked {
                     Some(reply) => Some(reply),
                     None => return,
@@ -194,7 +206,9 @@ impl Reloader {
             restart,
         } = change;
         if let (Some(shown), Some(tls)) = (&self.node.tls, tls) {
-            shown.replace(tls);
+            self.node.certificate.renewed(tls.expires);
+            shown.replace(tls.acceptor);
+            self.files.taken(config.tls.as_ref());
         }
         self.accounts.keyring().replace(keyring);
         let api_key = config.auth.api_key.as_ref().map(Secret::expose);

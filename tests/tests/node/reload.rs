@@ -169,6 +169,32 @@ async fn shows_a_renewed_certificate_and_keeps_the_old_one_if_the_new_is_broken(
 }
 
 #[tokio::test]
+async fn a_renewed_certificate_is_noticed_without_a_word() {
+    let (old, new) = (Certificate::new(), Certificate::new());
+    let node = Node::new();
+    let cert = node.file("chain.pem", &old.chain);
+    let key = node.file("key.pem", &old.key);
+    let node = node.config("tls.cert", cert).config("tls.key", key);
+    let node = node.start().await;
+    old.connect(node.public()).await;
+    let shown = async || -> String {
+        let metrics = node.api_response("GET", "/metrics", &Value::Null).await;
+        let mut lines = metrics.text().lines().map(str::to_owned);
+        let found = lines.find(|line| line.starts_with("tidings_tls_certificates_total"));
+        found.expect("the figure is there")
+    };
+    assert_eq!(shown().await, "tidings_tls_certificates_total 1");
+    node.replace_file("chain.pem", &new.chain);
+    node.replace_file("key.pem", &new.key);
+    eventually("the new one is shown", async || {
+        shown().await == "tidings_tls_certificates_total 2"
+    })
+    .await;
+    new.connect(node.public()).await;
+    assert!(!node.log().contains("cannot be used"));
+}
+
+#[tokio::test]
 async fn tells_systemd_when_it_began_and_that_it_is_over() {
     let manager = Manager::new();
     let node = manager

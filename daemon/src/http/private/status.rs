@@ -192,6 +192,17 @@ pub(super) async fn metrics(api: &Api) -> Answer {
         "2 is well, 1 degraded, 0 failed.",
         health,
     );
+    if node.tls.is_some() {
+        let (shown, failed) = node.certificate.counts();
+        let name = "tls_certificate_expires_seconds";
+        let help = "When the certificate that is shown ends, unix time.";
+        text.single(name, "gauge", help, node.certificate.expires());
+        let help = "Certificates shown since the start, the first included.";
+        text.single("tls_certificates_total", "counter", help, shown);
+        let name = "tls_certificates_failed_total";
+        let help = "Renewed certificates that cannot be used.";
+        text.single(name, "counter", help, failed);
+    }
     super::slots::expose(node, &mut text).await;
     super::cluster::expose(node, &mut text).await;
     Answer::new(StatusCode::OK, text.0)
