@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tidings_cluster::proto::slots::Home;
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use super::state::State;
+use super::{machine::Reason, state::State};
 use crate::{
     app::handler::{Admission, BoxFuture, Effect, Refusal},
     event::Emit,
@@ -131,6 +131,35 @@ pub(crate) struct Load {
     pub(crate) slow_readers: AtomicU64,
     /// Handlers that panicked.
     pub(crate) panics: AtomicU64,
+    /// Connections that ended, by [`Reason::ALL`].
+    closes: [AtomicU64; Reason::ALL.len()],
+    /// What became of clients that asked for a namespace, by [`Connected::ALL`].
+    connects: [AtomicU64; Connected::ALL.len()],
+}
+
+/// What became of a client that asked for a namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Connected {
+    /// It is in.
+    Accepted,
+    /// It was refused for good.
+    Refused,
+    /// It is to try again: a limit, or something that did not answer.
+    PutOff,
+}
+
+impl Connected {
+    /// All of them, as they are numbered.
+    pub(crate) const ALL: [Connected; 3] = [Self::Accepted, Self::Refused, Self::PutOff];
+
+    /// Its name in metrics.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Refused => "refused",
+            Self::PutOff => "put_off",
+        }
+    }
 }
 
 /// A shard's figures as it counts them: plain numbers, as a delivery must not pay for an atomic.
@@ -157,6 +186,26 @@ impl Tally {
 }
 
 impl Load {
+    /// A connection ended.
+    pub(super) fn closed(&self, reason: Reason) {
+        self.closes[reason as usize].fetch_add(1, Relaxed);
+    }
+
+    /// Connections that ended so.
+    pub(crate) fn closes(&self, reason: Reason) -> u64 {
+        self.closes[reason as usize].load(Relaxed)
+    }
+
+    /// A client asked for a namespace.
+    pub(super) fn asked(&self, outcome: Connected) {
+        self.connects[outcome as usize].fetch_add(1, Relaxed);
+    }
+
+    /// Clients of which this became.
+    pub(crate) fn connects(&self, outcome: Connected) -> u64 {
+        self.connects[outcome as usize].load(Relaxed)
+    }
+
     /// Lets the rest of the node see the figures.
     pub(super) fn publish(&self, tally: &Tally) {
         self.outbox_bytes.store(tally.outbox_bytes, Relaxed);

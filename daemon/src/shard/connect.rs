@@ -13,7 +13,7 @@ use std::{
 use serde_json::value::RawValue;
 
 use super::{
-    command::{Command, ConnectionKey, SocketKey},
+    command::{Command, Connected, ConnectionKey, SocketKey},
     machine::Reason,
     outbox::Keep,
     registering::Then,
@@ -46,6 +46,7 @@ impl State {
             return self.close(key, Reason::ShuttingDown);
         }
         if node.handler.namespace(&namespace).is_none() {
+            self.load.asked(Connected::Refused);
             let refusal = socket::connect_error(&namespace, "Invalid namespace", None);
             return self.send(key, &[refusal], Keep::Always);
         }
@@ -117,18 +118,24 @@ impl State {
             return;
         };
         connection.joining.retain(|other| *other != namespace);
+        let is_returning = matches!(&outcome, Ok((_, Opened::Returning(_))));
+        let only_returning = connection.terms == Terms::RecoveryOnly && !is_returning;
+        self.load.asked(match &outcome {
+            Ok(_) if ended || only_returning => Connected::PutOff,
+            Ok(_) => Connected::Accepted,
+            Err(Refusal::Final { .. }) => Connected::Refused,
+            Err(Refusal::Passing(_)) => Connected::PutOff,
+        });
+        let Some(connection) = self.connection(key) else {
+            return;
+        };
         match outcome {
             Ok((admission, opened)) if ended => {
                 // Its session ended while it was being let in; the next try says so.
                 self.let_go((&admission, &opened));
                 self.close(key, Reason::Unavailable);
             }
-            Ok((_, opened))
-                if connection.terms == Terms::RecoveryOnly
-                    && !matches!(opened, Opened::Returning(_)) =>
-            {
-                self.close(key, Reason::RateLimited);
-            }
+            Ok(_) if only_returning => self.close(key, Reason::RateLimited),
             Ok((admission, opened)) => {
                 connection.machine.joined();
                 self.rearm(key);

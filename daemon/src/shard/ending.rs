@@ -52,6 +52,7 @@ impl State {
             .rearm(Due::Connection(key), connection.armed, None);
         self.by_sid.remove(&connection.sid);
         self.load.connections.fetch_sub(1, Relaxed);
+        self.load.closed(reason);
         self.tally.waiting(connection.outbox.bytes(), 0);
         if let Some(probe) = connection.probe.take() {
             say_goodbye(&self.goodbyes, probe.0, probe.1, None);

@@ -65,6 +65,23 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All of them, as they are numbered.
+    pub(crate) const ALL: [Reason; 13] = [
+        Reason::TransportClose,
+        Reason::TransportError,
+        Reason::PingTimeout,
+        Reason::ParseError,
+        Reason::ConnectTimeout,
+        Reason::ClientDisconnect,
+        Reason::ServerDisconnect,
+        Reason::ForcedClose,
+        Reason::ShuttingDown,
+        Reason::SlowReader,
+        Reason::RateLimited,
+        Reason::Unavailable,
+        Reason::Replaced,
+    ];
+
     /// Socket.IO's name of the reason, or ours where it has none.
     pub fn name(self) -> &'static str {
         match self {

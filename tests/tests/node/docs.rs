@@ -12,7 +12,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tidings_tests::cluster::{member, new_key};
+
 use tidings_tests::node::API_KEY;
 use tidings_tests::{Node, PATIENCE, RunningNode, SessionCreds, eventually};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
@@ -66,28 +66,6 @@ fn every_link_leads_somewhere() {
         }
     }
     assert!(dead.is_empty(), "dead links:\n{}", dead.join("\n"));
-}
-
-#[tokio::test]
-async fn the_manual_lists_the_metrics_that_there_are() {
-    // One of a cluster has all that there are.
-    let node = member("a", &new_key()).start().await;
-    let response = node.api_response("GET", "/metrics", &Value::Null).await;
-    let types = response
-        .text()
-        .lines()
-        .filter_map(|line| line.strip_prefix("# TYPE "));
-    let there: BTreeSet<String> = types.map(str::to_owned).collect();
-    let manual = read(&root().join("docs/operations.md"));
-    let rows = manual
-        .lines()
-        .filter_map(|line| line.strip_prefix("| `tidings_"));
-    let listed = rows.map(|row| {
-        let mut cells = row.split(" | ");
-        let mut cell = || cells.next().unwrap_or_default().trim_matches('`');
-        format!("tidings_{} {}", cell(), cell())
-    });
-    assert_eq!(listed.collect::<BTreeSet<_>>(), there);
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ mod handler;
 mod kit;
 mod limits;
 mod logout;
+mod metrics;
 mod origins;
 mod page;
 mod recovery;

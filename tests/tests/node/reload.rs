@@ -195,6 +195,33 @@ async fn a_renewed_certificate_is_noticed_without_a_word() {
 }
 
 #[tokio::test]
+async fn a_broken_renewal_leaves_the_old_certificate_and_is_told() {
+    let (old, new) = (Certificate::new(), Certificate::new());
+    let node = Node::new();
+    let cert = node.file("chain.pem", &old.chain);
+    let key = node.file("key.pem", &old.key);
+    let node = node.config("tls.cert", cert).config("tls.key", key);
+    let mut node = node.start().await;
+    node.replace_file("chain.pem", &new.chain);
+    // Longer than files may be half written, and than the files are not looked at.
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    eventually("the log says so", async || {
+        node.log()
+            .contains("the renewed certificate cannot be used")
+    })
+    .await;
+    let metrics = node.api_response("GET", "/metrics", &Value::Null).await;
+    assert!(
+        metrics
+            .text()
+            .contains("tidings_tls_certificates_failed_total 1")
+    );
+    old.connect(node.public()).await;
+    node.replace_file("chain.pem", &old.chain);
+    assert!(node.term().await.success());
+}
+
+#[tokio::test]
 async fn tells_systemd_when_it_began_and_that_it_is_over() {
     let manager = Manager::new();
     let node = manager

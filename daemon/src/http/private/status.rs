@@ -10,7 +10,14 @@ use serde_json::{Value, json};
 use tidings_storage::Health;
 
 use super::{Api, answer::Answer, emit::Outcome};
-use crate::{http::health, shard::command::Load};
+use crate::{
+    http::health,
+    node::Node,
+    shard::{
+        command::{Connected, Load},
+        machine::Reason,
+    },
+};
 
 /// The format's version 0.0.4, see prometheus.io, "Exposition formats".
 pub(super) const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -172,6 +179,8 @@ pub(super) async fn metrics(api: &Api) -> Answer {
             text.sample(name, &format!("{{shard=\"{index}\"}}"), value(&shard.load));
         }
     }
+    expose_clients(node, &mut text);
+    expose_queues(node, &mut text);
     api.counts.expose(&mut text);
     text.single(
         "uptime_seconds",
@@ -206,6 +215,52 @@ pub(super) async fn metrics(api: &Api) -> Answer {
     super::slots::expose(node, &mut text).await;
     super::cluster::expose(node, &mut text).await;
     Answer::new(StatusCode::OK, text.0)
+}
+
+/// How clients came and went.
+fn expose_clients(node: &Node, text: &mut Exposition) {
+    let shards = &node.hub().shards;
+    let help = "Clients that asked for a namespace, by what became of it.";
+    text.family("connects_total", "counter", help);
+    for outcome in Connected::ALL {
+        let count: u64 = shards.iter().map(|it| it.load.connects(outcome)).sum();
+        let labels = format!("{{outcome=\"{}\"}}", outcome.name());
+        text.sample("connects_total", &labels, count);
+    }
+    let help = "Connections that ended, by why.";
+    text.family("closes_total", "counter", help);
+    for reason in Reason::ALL {
+        let count: u64 = shards.iter().map(|it| it.load.closes(reason)).sum();
+        let labels = format!("{{reason=\"{}\"}}", reason.name().replace(' ', "_"));
+        text.sample("closes_total", &labels, count);
+    }
+}
+
+/// What waits, and for whom.
+fn expose_queues(node: &Node, text: &mut Exposition) {
+    let help = "Commands that wait for a shard.";
+    text.family("mailbox_commands", "gauge", help);
+    for (index, shard) in node.hub().shards.iter().enumerate() {
+        let mailbox = &shard.mailbox;
+        let waiting = mailbox.max_capacity() - mailbox.capacity();
+        text.sample(
+            "mailbox_commands",
+            &format!("{{shard=\"{index}\"}}"),
+            waiting,
+        );
+    }
+    let jobs = node.jobs.max_capacity() - node.jobs.capacity();
+    let help = "Jobs of shards that wait for the control plane.";
+    text.single("jobs", "gauge", help, jobs);
+    let stats = node.recovery.store().stats();
+    let help = "Calls to storage that are under way.";
+    text.single("storage_calls", "gauge", help, stats.under_way);
+    let help = "Calls that storage has taken up.";
+    text.single("storage_calls_total", "counter", help, stats.calls);
+    let help = "Flushes; calls that must last share them.";
+    text.single("storage_flushes_total", "counter", help, stats.flushes);
+    let help = "Bytes free on the disk of the data folder.";
+    text.single("storage_free_bytes", "gauge", help, stats.free_bytes);
 }
 
 /// Text for Prometheus; each family begins with what it is.
