@@ -74,6 +74,8 @@ pub struct Config {
     pub recovery: Recovery,
     /// The nodes that this one is one of.
     pub cluster: Cluster,
+    /// The MongoDB that an application keeps its data in.
+    pub mongodb: MongoDb,
     /// How the node leaves.
     pub drain: Drain,
     /// What it tells its operator.
@@ -239,6 +241,21 @@ impl Cluster {
         let listen = Some(self.listen).filter(|listen| !listen.ip().is_unspecified());
         self.advertise.or(listen)
     }
+}
+
+/// The MongoDB that an application keeps its logins and data in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MongoDb {
+    /// The connection string; nothing is shared without one.
+    pub uri: Option<Secret>,
+    /// A file with the connection string; read when the configuration is.
+    pub uri_file: Option<PathBuf>,
+    /// The database; empty for the one that the connection string names.
+    pub database: String,
+    /// The collection of sessions; empty if none are shared.
+    pub sessions: String,
+    /// The longest time that an operation may take.
+    pub timeout: Duration,
 }
 
 /// Leaving in good order.

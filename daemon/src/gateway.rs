@@ -22,7 +22,10 @@ use std::{
 };
 
 use tidings_cluster::Cluster;
-use tidings_storage::{OpenError, Store, StoreConfig, StoreError};
+use tidings_storage::{
+    OpenError, Store, StoreConfig, StoreError,
+    mongo::{Mongo, MongoConfig},
+};
 use tokio::{
     net::TcpListener,
     sync::{mpsc, oneshot},
@@ -140,6 +143,8 @@ pub struct Ground {
     pub relay: Arc<Relay>,
     /// What clients may subscribe to.
     pub channels: Live<BTreeMap<String, Channel>>,
+    /// The MongoDB that an application shares, if there is one.
+    pub mongo: Option<Mongo>,
 }
 
 /// Settings that the configuration does not have.
@@ -166,6 +171,20 @@ pub struct Gateway {
 /// Opens the store in a configuration's data folder.
 pub fn open_store(config: &Config) -> Result<(Store, tidings_storage::OpenReport), OpenError> {
     Store::open(StoreConfig::new(config.node.store_dir()))
+}
+
+/// The MongoDB that a configuration names. Waits for nothing.
+pub fn open_mongo(config: &Config) -> Result<Option<Mongo>, StartError> {
+    let mongodb = &config.mongodb;
+    let open = |uri: &crate::config::Secret| {
+        Mongo::open(MongoConfig {
+            uri: uri.expose().to_owned(),
+            database: Some(mongodb.database.clone()).filter(|name| !name.is_empty()),
+            timeout: mongodb.timeout,
+        })
+    };
+    let opened = mongodb.uri.as_ref().map(open).transpose();
+    opened.map_err(|error| StartError::Application(format!("mongodb.uri: {error}")))
 }
 
 /// Builds a node: opens the store, then everything upon it.
@@ -198,11 +217,13 @@ where
     let relay = Arc::new(Relay::default());
     relay.keep_sessions(store.clone());
     let channels = Live::new(config.channels.clone());
+    let mongo = open_mongo(config)?;
     let ground = Ground {
         store: store.clone(),
         limits: limits.clone(),
         relay: relay.clone(),
         channels: channels.clone(),
+        mongo: mongo.clone(),
     };
     let application = application(ground).await.map_err(StartError::Application)?;
 
@@ -246,6 +267,7 @@ where
         emits,
         ids: Ids::new(&config.node.name, boot),
         relay: relay.clone(),
+        mongo: mongo.clone(),
         started: Instant::now(),
         phase: AtomicU8::new(Phase::Starting as u8),
         stuck: AtomicBool::new(false),
@@ -266,6 +288,11 @@ where
         stop.clone(),
     ));
     tasks.spawn(ending(stop.clone(), tasks::settle(node.clone())));
+    if let Some(mongo) = mongo {
+        tasks.spawn(ending(stop.clone(), async move {
+            mongo.watch_health().await;
+        }));
+    }
     relay.attach(&node);
     let feed = tokio::spawn(feed::run(node.clone(), rooms.told));
     if let Some(cluster) = cluster {

@@ -187,6 +187,7 @@ async fn application(
         limits,
         relay,
         channels,
+        mongo: _,
     } = ground;
     let options = AccountOptions {
         session_ttl: config.auth.session_ttl,

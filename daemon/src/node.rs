@@ -12,6 +12,7 @@ use std::{
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use ipnet::IpNet;
 use tidings_cluster::proto::RoomKey;
+use tidings_storage::mongo::Mongo;
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 
@@ -81,6 +82,8 @@ pub struct Node {
     pub(crate) recovery: Desk,
     /// The way to the other nodes, if there are any.
     pub(crate) relay: Arc<Relay>,
+    /// The MongoDB that an application shares, if there is one.
+    pub(crate) mongo: Option<Mongo>,
     /// Public routes beside Socket.IO and health.
     pub(crate) routes: Arc<dyn Routes>,
     /// The certificate that clients are shown.

@@ -1,4 +1,4 @@
-//! What a Tidings node keeps on disk, behind one handle.
+//! What a Tidings node keeps on disk, behind one handle; and the MongoDB that it shares.
 //!
 //! * [`Store`] is that handle. Its methods are `async`, but everything that touches sled runs on
 //!   one thread of its own, `tidings-store` (`store/thread.rs`), which takes what is queued,
@@ -7,12 +7,13 @@
 //! * `embedded` holds the trees, one file per kind of row, and the index by which rows expire.
 //! * `backup` makes one file of a store, and a store of such a file.
 //! * `files` writes the small files beside sled that must survive a power cut.
+//! * [`mongo`] is the MongoDB that an application shares, if there is one.
 //!
 //! **Invariant:** nothing outside `embedded`, `open` and `backup` names a sled type, but for the one
 //! conversion in `error`, and neither is called from an async task.
 //!
 //! **Invariant:** this crate reads no clock to decide what a row means. Times are unix milliseconds
-//! and come from the caller.
+//! and come from the caller. Only the health of MongoDB is dated here.
 //!
 //! ## The folder
 //!
@@ -32,6 +33,7 @@ mod backup;
 mod embedded;
 mod error;
 mod files;
+pub mod mongo;
 mod open;
 mod store;
 
@@ -46,5 +48,6 @@ pub use embedded::revocations::{Revocation, RevocationPage};
 pub use embedded::sessions::{SESSION_KEPT_MS, Session};
 pub use embedded::users::User;
 pub use error::{OpenError, StoreError};
+pub use mongodb::bson;
 pub use open::{OpenReport, StoreConfig};
 pub use store::{Health, Stats, Store};

@@ -7,6 +7,7 @@
 //! | [`balancer`] | a load balancer that remembers nobody |
 //! | [`machine`] | a whole Debian with a systemd that runs |
 //! | [`manager`] | a stand-in for systemd, to which a service says how it is |
+//! | [`mongod`] | a genuine MongoDB server, and ways to make it fail |
 //! | [`netns`], [`relay`] | networks whose links can be cut and made bad; a slow way for UDP |
 //! | [`traffic`] | many numbered events, and who must get each once |
 //! | [`conformance`] | the conformance server, or the reference implementation in its place |
@@ -27,6 +28,7 @@ pub mod engine_polling;
 pub mod engine_ws;
 pub mod machine;
 pub mod manager;
+pub mod mongod;
 pub mod netns;
 pub mod node;
 pub mod process;
@@ -44,6 +46,7 @@ pub use engine_polling::EnginePolling;
 pub use engine_ws::{EngineWs, Incoming};
 pub use machine::Machine;
 pub use manager::Manager;
+pub use mongod::Mongod;
 pub use netns::Network;
 pub use node::{Node, RunningNode, SessionCreds};
 pub use raw_http::RawHttp;

@@ -197,7 +197,8 @@ impl Node {
     /// The environment and the folder that it runs in.
     fn surround(&self, command: &mut Command) {
         for (name, _) in std::env::vars() {
-            if name.starts_with("TIDINGS_") || name == "PORT" || name == "SESSION_SECRET" {
+            let ours = ["PORT", "SESSION_SECRET", "DATABASE_URL"];
+            if name.starts_with("TIDINGS_") || ours.contains(&name.as_str()) {
                 command.env_remove(name);
             }
         }

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
+use tidings_storage::mongo::read_uri;
+
 use super::problem::Problems;
 use super::room::USER_VARIABLE;
 use super::{AuthMode, Channel, Class, Config, Origin, RoomTemplate, kind};
@@ -17,6 +19,7 @@ pub(super) fn refuse_conflicts(config: &Config, problems: &mut Problems) {
     check_tls(config, problems);
     check_client_dir(config, problems);
     check_cluster(config, problems);
+    check_mongodb(config, problems);
     check_outbox(config, problems);
     check_drain(config, problems);
     check_namespaces(config, problems);
@@ -122,6 +125,17 @@ fn check_cluster(config: &Config, problems: &mut Problems) {
             problems.conflict("cluster.advertise", quoted(address), &[], what);
         }
         Some(_) => {}
+    }
+}
+
+fn check_mongodb(config: &Config, problems: &mut Problems) {
+    let mongodb = &config.mongodb;
+    let Some(uri) = &mongodb.uri else { return };
+    let names_none = matches!(read_uri(uri.expose()), Ok(None));
+    if names_none && mongodb.database.is_empty() {
+        let what = "needed, as the connection string names no database (…@host/DATABASE)";
+        let others = ["mongodb.uri", "mongodb.uri_file"];
+        problems.conflict("mongodb.database", quoted(""), &others, what.to_owned());
     }
 }
 

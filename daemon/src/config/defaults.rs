@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{
     Auth, AuthMode, Channel, CharSet, Class, Cluster, Config, Drain, Engine, Http, Keeps, Limits,
-    Listen, Log, LogFormat, Namespace, Node, Param, Recovery, RoomTemplate, Transports,
+    Listen, Log, LogFormat, MongoDb, Namespace, Node, Param, Recovery, RoomTemplate, Transports,
 };
 
 const KIB: usize = 1024;
@@ -35,6 +35,7 @@ impl Default for Config {
             engine: Engine::default(),
             recovery: Recovery::default(),
             cluster: Cluster::default(),
+            mongodb: MongoDb::default(),
             drain: Drain {
                 deadline: Duration::from_secs(25),
                 spread: Duration::from_secs(5),
@@ -71,6 +72,18 @@ impl Default for Cluster {
             seeds: Vec::new(),
             size: 1,
             queue: 16 * MIB,
+        }
+    }
+}
+
+impl Default for MongoDb {
+    fn default() -> Self {
+        Self {
+            uri: None,
+            uri_file: None,
+            database: String::new(),
+            sessions: "sessions".into(),
+            timeout: Duration::from_secs(2),
         }
     }
 }

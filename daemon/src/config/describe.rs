@@ -21,6 +21,7 @@ pub fn describe(config: &Config) -> String {
     out.subject("channels", &channels(config));
     out.subject("recovery", &[recovery(config)]);
     out.subject("cluster", &cluster(config));
+    out.subject("mongodb", &mongodb(config));
     out.subject("drain", &[drain(config)]);
     out.subject("log", &[log(config)]);
     for warning in config.warnings() {
@@ -70,6 +71,25 @@ fn cluster(config: &Config) -> Vec<String> {
             size_text(cluster.queue).unwrap_or_else(|| format!("{} bytes", cluster.queue))
         ),
     ]
+}
+
+fn mongodb(config: &Config) -> Vec<String> {
+    let mongodb = &config.mongodb;
+    if mongodb.uri.is_none() {
+        return vec!["none: nothing is shared".to_owned()];
+    }
+    let database = match mongodb.database.as_str() {
+        "" => "the database that the connection string (***) names".to_owned(),
+        name => format!("database {name} (connection string ***)"),
+    };
+    let sessions = match mongodb.sessions.as_str() {
+        "" => "no sessions are shared".to_owned(),
+        name => format!("sessions in {name}"),
+    };
+    let timeout = duration_text(mongodb.timeout);
+    vec![format!(
+        "{database}; {sessions}; an operation may take {timeout}"
+    )]
 }
 
 fn public(config: &Config) -> Vec<String> {

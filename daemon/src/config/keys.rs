@@ -68,7 +68,7 @@ macro_rules! tls_key {
 }
 
 /// All sections but `[[namespaces]]` and `[channels.*]`, in the order in which people meet them.
-pub(super) const SECTIONS: [Section; 11] = [
+pub(super) const SECTIONS: [Section; 12] = [
     Section {
         name: "node",
         why: "This node.",
@@ -372,6 +372,44 @@ pub(super) const SECTIONS: [Section; 11] = [
                 cluster.queue,
                 "What may wait for one node that cannot keep up. Beyond it the oldest events for \
                  that node are dropped and counted."
+            ),
+        ],
+    },
+    Section {
+        name: "mongodb",
+        why: "The MongoDB in which an application keeps its logins and data. Without a connection \
+              string this node shares nothing. MongoDB need not be there when the node starts.",
+        keys: &[
+            Key {
+                secret: true,
+                ..key!(
+                    kind::OPTIONAL_URI,
+                    mongodb.uri,
+                    "Where it is, and as whom: hosts, user, TLS and any option of the driver. \
+                     Better given as DATABASE_URL=… in the environment, or by uri_file, than \
+                     written here."
+                )
+            },
+            key!(
+                kind::OPTIONAL_FILE,
+                mongodb.uri_file,
+                "A file that holds the connection string, such as a mounted secret."
+            ),
+            key!(
+                kind::DATABASE,
+                mongodb.database,
+                "The database, if it is not the one that the connection string names."
+            ),
+            key!(
+                kind::COLLECTION,
+                mongodb.sessions,
+                "The collection of sessions, as connect-mongo writes it; its default is the same. \
+                 \"\" shares no sessions."
+            ),
+            key!(
+                kind::DURATION,
+                mongodb.timeout,
+                "The longest time that an operation may take; then it counts as failed."
             ),
         ],
     },

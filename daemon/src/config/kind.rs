@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use tidings_storage::mongo::read_uri;
 use toml::Value;
 
 use super::defaults::host_name;
@@ -28,6 +29,9 @@ pub(super) struct Kind<T> {
 pub(super) struct Refusal(pub(super) Option<String>);
 
 const SHORTEST_SECRET: usize = 16;
+
+/// <https://www.mongodb.com/docs/manual/reference/limits/#naming-restrictions>
+const NOT_IN_DATABASE: [char; 11] = ['/', '\\', '.', '"', '$', '*', '<', '>', ':', '|', '?'];
 
 pub(super) const COUNT: Kind<usize> = Kind {
     allowed: "a whole number, 0 or more",
@@ -260,6 +264,43 @@ pub(super) const OPTIONAL_SECRET: Kind<Option<Secret>> = Kind {
         text => text.and_then(long_enough).map(Some).ok_or_default(),
     },
     show: |value| Value::String(value.as_ref().map(Secret::to_string).unwrap_or_default()),
+};
+
+pub(super) const OPTIONAL_URI: Kind<Option<Secret>> = Kind {
+    allowed: "a connection string such as \
+              \"mongodb://user:password@db-1,db-2/app?replicaSet=rs0\", or \"\" for none",
+    read: |raw| match raw.text().ok_or_default()? {
+        "" => Ok(None),
+        text => match read_uri(text) {
+            Ok(_) => Ok(Some(Secret::new(text))),
+            Err(error) => Err(Refusal(Some(error.to_string()))),
+        },
+    },
+    show: OPTIONAL_SECRET.show,
+};
+
+pub(super) const DATABASE: Kind<String> = Kind {
+    allowed: "a database's name: 1 to 63 visible characters, none of /\\.\"$*<>:|?, or \"\"",
+    read: |raw| match raw.text() {
+        Some("") => Ok(String::new()),
+        _ => visible(raw)
+            .filter(|name| name.len() < 64 && !name.contains(NOT_IN_DATABASE))
+            .ok_or_default(),
+    },
+    show: |value| Value::String(value.clone()),
+};
+
+pub(super) const COLLECTION: Kind<String> = Kind {
+    allowed: "a collection's name: 1 to 120 visible characters without $, not a system.… one, or \
+              \"\" for none",
+    read: |raw| match raw.text() {
+        Some("") => Ok(String::new()),
+        _ => visible(raw)
+            .filter(|name| name.len() <= 120 && !name.contains('$'))
+            .filter(|name| !name.starts_with("system."))
+            .ok_or_default(),
+    },
+    show: |value| Value::String(value.clone()),
 };
 
 pub(super) const AUTH_MODE: Kind<AuthMode> = Kind {

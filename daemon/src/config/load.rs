@@ -12,6 +12,7 @@ use super::{Config, check};
 mod credentials;
 mod env;
 mod file;
+mod secrets;
 #[cfg(test)]
 mod tests;
 
@@ -100,6 +101,7 @@ impl Loader {
             (name, channel)
         });
         self.config.channels = channels.collect();
+        secrets::read_files(&mut self.config, &mut self.problems);
         self.config.tls.take_if(|tls| *tls == super::Tls::default());
         check::refuse_conflicts(&self.config, &mut self.problems);
         self.problems.into_result()?;

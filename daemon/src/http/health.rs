@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Response, StatusCode};
 use serde::Serialize;
+use tidings_storage::mongo::Mongo;
 
 use super::public::json;
 use crate::node::{Node, Phase};
@@ -28,11 +29,15 @@ pub enum Status {
 
 /// How the node is now.
 pub fn status(node: &Node) -> Status {
-    use tidings_storage::Health;
+    use tidings_storage::{Health, mongo::MongoHealth};
+    let mongo = node.mongo.as_ref().map(Mongo::health);
     match (node.phase(), node.recovery.store().health()) {
         (Phase::Starting, _) => Status::Starting,
         (Phase::Draining | Phase::Closed, _) => Status::Draining,
         (Phase::Ready, _) if node.is_stuck() => Status::Stuck,
+        (Phase::Ready, Health::Ok) if matches!(mongo, Some(MongoHealth::Degraded { .. })) => {
+            Status::Degraded
+        }
         (Phase::Ready, Health::Ok) => Status::Ok,
         (Phase::Ready, Health::Degraded(_)) => Status::Degraded,
         (Phase::Ready, Health::Failed(_)) => Status::Failed,

@@ -26,6 +26,7 @@ mod fields;
 mod lines;
 mod listen;
 mod look;
+mod mongo;
 mod query;
 mod refusal;
 mod repeats;

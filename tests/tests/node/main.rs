@@ -20,6 +20,7 @@ mod kit;
 mod limits;
 mod logout;
 mod metrics;
+mod mongo;
 mod origins;
 mod page;
 mod recovery;

@@ -22,6 +22,7 @@ impl Loader {
             "SESSION_SECRET" => self.session_secret(value),
             "TIDINGS_API_KEY" => self.setting(name, "auth", "api_key", value),
             "TIDINGS_LOG" => self.setting(name, "log", "level", value),
+            "DATABASE_URL" if is_of_mongodb(value) => self.setting(name, "mongodb", "uri", value),
             _ if is_kubernetes_service(name, value) => {}
             _ => {
                 if let Some(path) = name.strip_prefix(PREFIX) {
@@ -176,6 +177,11 @@ fn at<'a>(table: &'a str, name: &'a str, variable: &str) -> Place<'a> {
 
 fn from(variable: &str) -> Source {
     Source::Env(variable.to_owned())
+}
+
+/// Platforms set `DATABASE_URL` for databases of every kind.
+fn is_of_mongodb(url: &str) -> bool {
+    url.starts_with("mongodb://") || url.starts_with("mongodb+srv://")
 }
 
 /// Kubernetes describes a service called `tidings` to each pod in variables of its own.

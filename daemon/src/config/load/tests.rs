@@ -141,6 +141,46 @@ fn platforms_set_variables_of_their_own() {
 }
 
 #[test]
+fn a_connection_string_comes_from_the_file_the_environment_or_a_file_of_its_own() {
+    let uri = |config: &Config| {
+        config
+            .mongodb
+            .uri
+            .as_ref()
+            .map(|uri| uri.expose().to_owned())
+    };
+    let [a, b] = ["mongodb://u:hunter2@a/app", "mongodb://b/app"];
+    let in_file = format!("[mongodb]\nuri = \"{a}\"");
+    assert_eq!(uri(&load(&in_file, &[]).unwrap()).as_deref(), Some(a));
+    let env = [("DATABASE_URL", b)];
+    assert_eq!(uri(&load(&in_file, &env).unwrap()).as_deref(), Some(b));
+    let env = [("DATABASE_URL", b), ("TIDINGS_MONGODB__URI", a)];
+    assert_eq!(uri(&load("", &env).unwrap()).as_deref(), Some(a));
+    let env = [("DATABASE_URL", "postgres://db/app")];
+    assert_eq!(uri(&load("", &env).unwrap()), None);
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("uri");
+    let by_file = format!("[mongodb]\nuri_file = {path:?}");
+    let refused = |expected: &str| {
+        let found = problems(&by_file, &[]);
+        assert!(found.len() == 1 && found[0].contains(expected), "{found:?}");
+        assert!(!found[0].contains("hunter2"), "{found:?}");
+    };
+    refused("cannot be read: No such file");
+    std::fs::write(&path, "\n").unwrap();
+    refused("is empty");
+    std::fs::write(&path, "mongodb://u:hunter2@a:b/app").unwrap();
+    refused("must hold a connection string");
+    std::fs::write(&path, "mongodb://u:hunter2@a").unwrap();
+    refused("mongodb.database = \"\": needed, as the connection string names no database");
+    std::fs::write(&path, format!("{a}\n")).unwrap();
+    assert_eq!(uri(&load(&by_file, &[]).unwrap()).as_deref(), Some(a));
+    let both = problems(&by_file, &[("DATABASE_URL", b)]);
+    assert!(both[0].contains("mongodb.uri is set too"), "{both:?}");
+}
+
+#[test]
 fn named_channels_replace_the_profile() {
     let config = load(
         r#"
@@ -579,6 +619,9 @@ fn a_secret_is_never_repeated() {
         format!("[auth]\napi_key = \"{secret}\"\napi_key = \"{secret}\""),
         format!("[auth]\napi_key = \"{secret}\\q\""),
         format!("[auth]\napi_key = \"{secret}\""),
+        format!("[mongodb]\nuri = \"mongodb:/user:{secret}@localhost/app\""),
+        format!("[mongodb]\nuri = \"mongodb://user:{secret}@localhost\""),
+        format!("[mongodb]\nuri = [\"mongodb://user:{secret}@localhost/app\"]"),
     ] {
         let found = problems(&text, &[]);
         assert_eq!(found.len(), 1, "{text}: {found:?}");

@@ -160,6 +160,7 @@ pub(super) async fn detailed(api: &Api) -> Outcome {
             "entries": held.0,
             "bytes": held.1,
         },
+        "mongodb": super::mongo::view(node),
         "openFiles": open_files().await,
     });
     let code = match status {
@@ -214,6 +215,7 @@ pub(super) async fn metrics(api: &Api) -> Answer {
     }
     super::slots::expose(node, &mut text).await;
     super::cluster::expose(node, &mut text).await;
+    super::mongo::expose(node, &mut text);
     Answer::new(StatusCode::OK, text.0)
 }
 

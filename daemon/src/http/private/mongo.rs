@@ -1,0 +1,59 @@
+//! How the shared MongoDB is, for people and for Prometheus.
+
+use serde_json::{Value, json};
+use tidings_storage::mongo::{Mongo, MongoHealth};
+
+use super::status::Exposition;
+use crate::{app::accounts::rfc3339, node::Node};
+
+/// MongoDB in detailed health; nothing if none is shared.
+pub(super) fn view(node: &Node) -> Value {
+    let Some(mongo) = &node.mongo else {
+        return Value::Null;
+    };
+    match mongo.health() {
+        MongoHealth::Untried => json!({ "status": "unknown" }),
+        MongoHealth::Up => json!({ "status": "ok" }),
+        MongoHealth::Degraded { since_ms, why } => json!({
+            "status": "degraded",
+            "since": rfc3339(since_ms),
+            "message": why,
+        }),
+    }
+}
+
+/// Adds MongoDB's figures, if one is shared.
+pub(super) fn expose(node: &Node, text: &mut Exposition) {
+    let Some(mongo) = &node.mongo else { return };
+    let (health, since_ms) = match mongo.health() {
+        MongoHealth::Untried => (0, 0),
+        MongoHealth::Up => (2, 0),
+        MongoHealth::Degraded { since_ms, .. } => (1, since_ms),
+    };
+    let help = "2 is well, 1 degraded, 0 not tried yet.";
+    text.single("mongodb_health", "gauge", help, health);
+    let help = "Unix time since which MongoDB is degraded, or 0.";
+    let name = "mongodb_degraded_since_seconds";
+    text.single(name, "gauge", help, since_ms / 1000);
+    operations(mongo, text);
+}
+
+fn operations(mongo: &Mongo, text: &mut Exposition) {
+    let figures = mongo.figures();
+    let help = "Operations on MongoDB by how they ended.";
+    text.family("mongodb_operations_total", "counter", help);
+    for (outcome, count) in [
+        ("answered", figures.answered),
+        ("late", figures.late),
+        ("unreachable", figures.unreachable),
+        ("refused", figures.refused),
+        ("failed", figures.failed),
+        ("busy", figures.busy),
+    ] {
+        let labels = format!("{{outcome=\"{outcome}\"}}");
+        text.sample("mongodb_operations_total", &labels, count);
+    }
+    let help = "Operations on MongoDB that are under way.";
+    let name = "mongodb_operations_under_way";
+    text.single(name, "gauge", help, figures.under_way);
+}

@@ -1,0 +1,196 @@
+//! MongoDB, where an application keeps sessions and data that this node shares.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `error` | why an operation was not done, and what that says of MongoDB |
+//! | `health` | PURE: what works and what does not, since when |
+//! | `figures` | counts for metrics |
+//! | `uri` | PURE: whether a connection string can be one |
+//!
+//! **Invariant:** opening waits for nothing, and every operation has a deadline: a MongoDB that is
+//! away, slow or refusing costs its callers that long and nobody else anything.
+
+mod error;
+mod figures;
+mod health;
+mod uri;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use mongodb::bson::doc;
+use mongodb::options::ClientOptions;
+use mongodb::{Client, Database};
+use tokio::sync::{OnceCell, Semaphore};
+
+pub use error::MongoError;
+pub use figures::MongoFigures;
+pub use health::MongoHealth;
+pub use uri::{UriError, read_uri};
+
+use figures::Counts;
+use health::Ledger;
+
+/// Operations under way at once; further ones are refused. The driver has no bound of its own.
+const AT_ONCE: usize = 512;
+
+/// Connections to one server unless the connection string says otherwise. The driver's default of
+/// 10 would make sessions wait for snapshots.
+const POOL: u32 = 50;
+
+/// What MongoDB's log calls this program, unless the connection string names it.
+const APP_NAME: &str = "tidings";
+
+/// How often MongoDB is asked whether it is there: it is known to be away, or back, without anybody
+/// needing it.
+const PING_EVERY: Duration = Duration::from_secs(2);
+
+/// What a [`Mongo`] needs to know.
+#[derive(Clone)]
+pub struct MongoConfig {
+    /// The connection string: hosts, user, TLS, and any option of the driver.
+    pub uri: String,
+    /// The database; one must be named here or in `uri`.
+    pub database: Option<String>,
+    /// The longest time that an operation may take.
+    pub timeout: Duration,
+}
+
+/// A cheap handle; clones share connections, health and counts.
+#[derive(Clone)]
+pub struct Mongo(Arc<Inner>);
+
+struct Inner {
+    config: MongoConfig,
+    database: String,
+    /// Made at the first use: `mongodb+srv` asks name servers, which may be away too.
+    client: OnceCell<Client>,
+    room: Semaphore,
+    ledger: Mutex<Ledger>,
+    counts: Counts,
+}
+
+impl Mongo {
+    /// A handle to the MongoDB of a connection string, which need not be there yet.
+    pub fn open(config: MongoConfig) -> Result<Mongo, UriError> {
+        let named = read_uri(&config.uri)?;
+        let database = config.database.clone().or(named);
+        let database = database.ok_or(UriError::NoDatabase)?;
+        Ok(Mongo(Arc::new(Inner {
+            config,
+            database,
+            client: OnceCell::new(),
+            room: Semaphore::new(AT_ONCE),
+            ledger: Mutex::default(),
+            counts: Counts::default(),
+        })))
+    }
+
+    /// Does something with the database, within the deadline. `what` names it in health, such as
+    /// `"find a session"`; few different texts, as each is remembered.
+    ///
+    /// At the deadline the work is dropped where it is. The driver closes a connection that was
+    /// waiting for an answer, so this leaves nothing behind; whether a write took place is unknown.
+    pub async fn run<T, F>(
+        &self,
+        what: &'static str,
+        work: impl FnOnce(Database) -> F,
+    ) -> Result<T, MongoError>
+    where
+        F: Future<Output = mongodb::error::Result<T>>,
+    {
+        let timeout = self.0.config.timeout;
+        let outcome = match self.0.room.try_acquire() {
+            Err(_) => Err(MongoError::Busy),
+            Ok(_room) => {
+                let doing = async { Ok(work(self.database().await?).await?) };
+                let done = tokio::time::timeout(timeout, doing).await;
+                done.unwrap_or(Err(MongoError::Deadline(timeout)))
+            }
+        };
+        self.note(what, outcome.as_ref().map(|_| ()));
+        outcome
+    }
+
+    /// The database, for work that has no end, such as reading a change stream: whoever does it
+    /// sees to deadlines, and tells [`Mongo::note`] how it went.
+    pub async fn database(&self) -> Result<Database, MongoError> {
+        let inner = &self.0;
+        let client = inner.client.get_or_try_init(|| connect(&inner.config));
+        Ok(client.await?.database(&inner.database))
+    }
+
+    /// Notes how something went, for health and metrics; [`Mongo::run`] does it by itself.
+    pub fn note(&self, what: &'static str, outcome: Result<(), &MongoError>) {
+        self.0.counts.count(outcome);
+        let now_ms = now_ms();
+        let changed = match outcome {
+            Err(error) if error.is_trouble() => {
+                self.ledger().failed(what, &error.to_string(), now_ms)
+            }
+            _ => self.ledger().worked(what),
+        };
+        if changed {
+            match self.health() {
+                MongoHealth::Degraded { why, .. } => tracing::warn!(why, "MongoDB is in trouble"),
+                MongoHealth::Untried | MongoHealth::Up => tracing::info!("MongoDB is there"),
+            }
+        }
+    }
+
+    /// What is known of MongoDB, without asking it.
+    pub fn health(&self) -> MongoHealth {
+        self.ledger().health()
+    }
+
+    /// What was done, for metrics.
+    pub fn figures(&self) -> MongoFigures {
+        let under_way = AT_ONCE - self.0.room.available_permits();
+        self.0.counts.figures(under_way)
+    }
+
+    /// The database's name.
+    pub fn database_name(&self) -> &str {
+        &self.0.database
+    }
+
+    /// The longest time that an operation may take.
+    pub fn timeout(&self) -> Duration {
+        self.0.config.timeout
+    }
+
+    /// Asks MongoDB again and again whether it is there; has no end.
+    pub async fn watch_health(&self) {
+        loop {
+            let asked = self.run("ping", |database| async move {
+                database.run_command(doc! { "ping": 1 }).await
+            });
+            if asked.await.is_ok() {
+                self.ledger().is_there(now_ms());
+            }
+            tokio::time::sleep(PING_EVERY).await;
+        }
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        // The ledger is whole between any two of its calls.
+        self.0.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reads the connection string, asking name servers if it says so; connects to nothing.
+async fn connect(config: &MongoConfig) -> Result<Client, MongoError> {
+    let mut options = ClientOptions::parse(&config.uri).await?;
+    // A bit less than the deadline: then the driver can still say which server it did not reach.
+    let patience = config.timeout * 3 / 4;
+    options.server_selection_timeout.get_or_insert(patience);
+    options.connect_timeout.get_or_insert(patience);
+    options.max_pool_size.get_or_insert(POOL);
+    options.app_name.get_or_insert_with(|| APP_NAME.to_owned());
+    Ok(Client::with_options(options)?)
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,4 @@
+//! MongoDB beside a node, as an application shares it.
+
+mod kit;
+mod trouble;
