@@ -12,6 +12,7 @@
 //! | `limits` | events, handshakes, logins and subscriptions against their limits |
 //! | `passwords` | argon2id, off the async threads and bounded |
 //! | `random` | unguessable ids and secrets |
+//! | `shared` | logins that an application keeps in MongoDB |
 //! | `window` | PURE: how many hits fall into the last minute |
 
 pub mod accounts;
@@ -24,4 +25,5 @@ pub mod keys;
 pub mod limits;
 pub mod passwords;
 pub mod random;
+pub mod shared;
 pub mod window;

@@ -24,6 +24,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use tidings_storage::mongo::session::{DocumentId, FieldPath};
 
 mod annotate;
 mod channels;
@@ -76,6 +77,8 @@ pub struct Config {
     pub cluster: Cluster,
     /// The MongoDB that an application keeps its data in.
     pub mongodb: MongoDb,
+    /// How to read the sessions that an application keeps there.
+    pub session: SharedSession,
     /// How the node leaves.
     pub drain: Drain,
     /// What it tells its operator.
@@ -256,6 +259,23 @@ pub struct MongoDb {
     pub sessions: String,
     /// The longest time that an operation may take.
     pub timeout: Duration,
+}
+
+/// How an application's sessions are stored in MongoDB.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SharedSession {
+    /// Where the user's id stands in a session.
+    pub user_field: FieldPath,
+    /// What a session's `_id` is made of.
+    pub document_id: DocumentId,
+    /// What sessions are encrypted with; none if they are not.
+    pub secret: Option<Secret>,
+    /// A file with that secret; read when the configuration is.
+    pub secret_file: Option<PathBuf>,
+    /// How old what is known of a session may be when it lets somebody in.
+    pub cache: Duration,
+    /// How often sessions of sockets are looked at where MongoDB cannot tell of changes.
+    pub recheck: Duration,
 }
 
 /// Leaving in good order.

@@ -24,7 +24,10 @@ use std::{
 use tidings_cluster::Cluster;
 use tidings_storage::{
     OpenError, Store, StoreConfig, StoreError,
-    mongo::{Mongo, MongoConfig},
+    mongo::{
+        Mongo, MongoConfig, MongoSessions,
+        session::{Cipher, SessionFormat},
+    },
 };
 use tokio::{
     net::TcpListener,
@@ -36,8 +39,9 @@ use crate::{
     app::{
         handler::Handler,
         limits::{Limits, Rules},
+        shared::{Ages, SharedSessions},
     },
-    config::{Channel, Config},
+    config::{AuthMode, Channel, Config},
     http::{origin::OriginPolicy, public::Routes},
     hub::Hub,
     live::Live,
@@ -145,6 +149,8 @@ pub struct Ground {
     pub channels: Live<BTreeMap<String, Channel>>,
     /// The MongoDB that an application shares, if there is one.
     pub mongo: Option<Mongo>,
+    /// The logins that it keeps there.
+    pub shared: Option<SharedSessions>,
 }
 
 /// Settings that the configuration does not have.
@@ -187,6 +193,29 @@ pub fn open_mongo(config: &Config) -> Result<Option<Mongo>, StartError> {
     opened.map_err(|error| StartError::Application(format!("mongodb.uri: {error}")))
 }
 
+/// The logins that an application keeps in MongoDB, if they are shared and asked for.
+fn shared_sessions(
+    config: &Config,
+    mongo: Option<&Mongo>,
+    store: &Store,
+) -> Option<SharedSessions> {
+    let (mongodb, session) = (&config.mongodb, &config.session);
+    if mongodb.sessions.is_empty() || config.auth.mode == AuthMode::None {
+        return None;
+    }
+    let format = SessionFormat {
+        user_field: session.user_field.clone(),
+        document_id: session.document_id.clone(),
+        cipher: session.secret.as_ref().map(|it| Cipher::new(it.expose())),
+    };
+    let sessions = MongoSessions::new(mongo?.clone(), &mongodb.sessions, format);
+    let ages = Ages {
+        cache: session.cache,
+        recheck: session.recheck,
+    };
+    Some(SharedSessions::new(sessions, store.clone(), ages))
+}
+
 /// Builds a node: opens the store, then everything upon it.
 pub async fn build<F>(
     config: &Config,
@@ -218,12 +247,14 @@ where
     relay.keep_sessions(store.clone());
     let channels = Live::new(config.channels.clone());
     let mongo = open_mongo(config)?;
+    let shared = shared_sessions(config, mongo.as_ref(), &store);
     let ground = Ground {
         store: store.clone(),
         limits: limits.clone(),
         relay: relay.clone(),
         channels: channels.clone(),
         mongo: mongo.clone(),
+        shared: shared.clone(),
     };
     let application = application(ground).await.map_err(StartError::Application)?;
 
@@ -268,6 +299,7 @@ where
         ids: Ids::new(&config.node.name, boot),
         relay: relay.clone(),
         mongo: mongo.clone(),
+        shared: shared.clone(),
         started: Instant::now(),
         phase: AtomicU8::new(Phase::Starting as u8),
         stuck: AtomicBool::new(false),
@@ -291,6 +323,12 @@ where
     if let Some(mongo) = mongo {
         tasks.spawn(ending(stop.clone(), async move {
             mongo.watch_health().await;
+        }));
+    }
+    if let Some(shared) = shared {
+        let node = node.clone();
+        tasks.spawn(ending(stop.clone(), async move {
+            shared.watch(node).await;
         }));
     }
     relay.attach(&node);

@@ -188,6 +188,7 @@ async fn application(
         relay,
         channels,
         mongo: _,
+        shared,
     } = ground;
     let options = AccountOptions {
         session_ttl: config.auth.session_ttl,
@@ -215,6 +216,7 @@ async fn application(
             config.auth.cookie.clone(),
             accounts.keyring().clone(),
             Some(relay),
+            shared,
         ),
     };
     let handler = Channels::new(

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 
 use crate::{
-    app::{handler::Handler, limits::Limits, random::fill},
+    app::{handler::Handler, limits::Limits, random::fill, shared::SharedSessions},
     config::Transports,
     event::EmitRequest,
     http::{origin::OriginPolicy, public::Routes, tls},
@@ -84,6 +84,8 @@ pub struct Node {
     pub(crate) relay: Arc<Relay>,
     /// The MongoDB that an application shares, if there is one.
     pub(crate) mongo: Option<Mongo>,
+    /// The logins that it keeps there.
+    pub(crate) shared: Option<SharedSessions>,
     /// Public routes beside Socket.IO and health.
     pub(crate) routes: Arc<dyn Routes>,
     /// The certificate that clients are shown.

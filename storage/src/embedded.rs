@@ -5,6 +5,7 @@
 //! | `sessions` | session id | expiry envelope: session |
 //! | `sessions_by_user` | length, user, session id | nothing |
 //! | `revocations` | `s`, session id or `u`, user | expiry envelope: what ended it, and when |
+//! | `shared_sessions` | `_id` of the document | expiry envelope: a session of MongoDB's, as last read |
 //! | `users` | name | user |
 //! | `keys` | id | API key |
 //! | `counters` | the caller's | expiry envelope: the caller's |
@@ -24,6 +25,7 @@ pub(crate) mod log;
 pub(crate) mod meta;
 pub(crate) mod revocations;
 pub(crate) mod sessions;
+pub(crate) mod shared;
 #[cfg(test)]
 mod tests;
 pub(crate) mod trees;

@@ -46,6 +46,7 @@ pub use embedded::keys::ApiKey;
 pub use embedded::log::{LogBatch, LogDump};
 pub use embedded::revocations::{Revocation, RevocationPage};
 pub use embedded::sessions::{SESSION_KEPT_MS, Session};
+pub use embedded::shared::SharedSession;
 pub use embedded::users::User;
 pub use error::{OpenError, StoreError};
 pub use mongodb::bson;

@@ -5,6 +5,8 @@
 //! | `error` | why an operation was not done, and what that says of MongoDB |
 //! | `health` | PURE: what works and what does not, since when |
 //! | `figures` | counts for metrics |
+//! | [`session`] | PURE: a session's document, taken apart |
+//! | `sessions` | an application's sessions: one, many, what changes |
 //! | `uri` | PURE: whether a connection string can be one |
 //!
 //! **Invariant:** opening waits for nothing, and every operation has a deadline: a MongoDB that is
@@ -13,6 +15,8 @@
 mod error;
 mod figures;
 mod health;
+pub mod session;
+mod sessions;
 mod uri;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,6 +30,8 @@ use tokio::sync::{OnceCell, Semaphore};
 pub use error::MongoError;
 pub use figures::MongoFigures;
 pub use health::MongoHealth;
+pub use mongodb::change_stream::event::ResumeToken;
+pub use sessions::{MongoSessions, ReadError, SessionChange, SessionStream, WatchError};
 pub use uri::{UriError, read_uri};
 
 use figures::Counts;
@@ -37,6 +43,10 @@ const AT_ONCE: usize = 512;
 /// Connections to one server unless the connection string says otherwise. The driver's default of
 /// 10 would make sessions wait for snapshots.
 const POOL: u32 = 50;
+
+/// How often the driver looks at a server. After an error it may take so long until it uses the server
+/// again; its default is 10 s.
+const HEARTBEAT: Duration = Duration::from_secs(2);
 
 /// What MongoDB's log calls this program, unless the connection string names it.
 const APP_NAME: &str = "tidings";
@@ -123,13 +133,25 @@ impl Mongo {
     /// Notes how something went, for health and metrics; [`Mongo::run`] does it by itself.
     pub fn note(&self, what: &'static str, outcome: Result<(), &MongoError>) {
         self.0.counts.count(outcome);
-        let now_ms = now_ms();
-        let changed = match outcome {
-            Err(error) if error.is_trouble() => {
-                self.ledger().failed(what, &error.to_string(), now_ms)
-            }
-            _ => self.ledger().worked(what),
-        };
+        match outcome {
+            Err(error) if error.is_trouble() => self.trouble(what, &error.to_string()),
+            _ => self.works(what),
+        }
+    }
+
+    /// Notes that something does not work, for health alone.
+    pub fn trouble(&self, what: &'static str, why: &str) {
+        let changed = self.ledger().failed(what, why, now_ms());
+        self.tell_if(changed);
+    }
+
+    /// Notes that it works, for health alone.
+    pub fn works(&self, what: &'static str) {
+        let changed = self.ledger().worked(what);
+        self.tell_if(changed);
+    }
+
+    fn tell_if(&self, changed: bool) {
         if changed {
             match self.health() {
                 MongoHealth::Degraded { why, .. } => tracing::warn!(why, "MongoDB is in trouble"),
@@ -185,6 +207,7 @@ async fn connect(config: &MongoConfig) -> Result<Client, MongoError> {
     let patience = config.timeout * 3 / 4;
     options.server_selection_timeout.get_or_insert(patience);
     options.connect_timeout.get_or_insert(patience);
+    options.heartbeat_freq.get_or_insert(HEARTBEAT);
     options.max_pool_size.get_or_insert(POOL);
     options.app_name.get_or_insert_with(|| APP_NAME.to_owned());
     Ok(Client::with_options(options)?)

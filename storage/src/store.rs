@@ -8,6 +8,7 @@ mod tests;
 pub(crate) mod thread;
 mod watch;
 
+pub(crate) use recent::Keyed;
 pub(crate) use thread::panicked;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,6 +18,7 @@ use std::thread::{Builder, JoinHandle};
 
 use tokio::sync::{Semaphore, oneshot};
 
+use crate::embedded::{sessions::Session, shared::SharedSession};
 use crate::error::{OpenError, StoreError};
 use crate::open::{self, OpenReport, StoreConfig};
 use pulse::Pulse;
@@ -44,7 +46,9 @@ struct Shared {
     room: Arc<Semaphore>,
     pulse: Arc<Pulse>,
     /// Sessions that need no call.
-    recent: Arc<Recent>,
+    recent: Arc<Recent<Session>>,
+    /// The same of MongoDB's.
+    recent_shared: Arc<Recent<SharedSession>>,
     /// Rings when the thread gets stuck, so that nobody waits for it without end.
     alarm: Alarm,
     /// Joined by whoever closes the store.
@@ -112,6 +116,7 @@ impl Store {
                 room,
                 pulse,
                 recent: Arc::default(),
+                recent_shared: Arc::default(),
                 alarm,
                 thread,
             }),

@@ -5,6 +5,7 @@
 //! | [`node`] | a Tidings daemon: configure, start, restart, kill, read its log |
 //! | [`cluster`] | several daemons that are one cluster |
 //! | [`balancer`] | a load balancer that remembers nobody |
+//! | [`express`] | a small application that keeps its sessions in MongoDB |
 //! | [`machine`] | a whole Debian with a systemd that runs |
 //! | [`manager`] | a stand-in for systemd, to which a service says how it is |
 //! | [`mongod`] | a genuine MongoDB server, and ways to make it fail |
@@ -26,6 +27,7 @@ pub mod cluster;
 pub mod conformance;
 pub mod engine_polling;
 pub mod engine_ws;
+pub mod express;
 pub mod machine;
 pub mod manager;
 pub mod mongod;
@@ -44,6 +46,7 @@ pub use cluster::{Cluster, RunningCluster};
 pub use conformance::{Conformance, Profile};
 pub use engine_polling::EnginePolling;
 pub use engine_ws::{EngineWs, Incoming};
+pub use express::Express;
 pub use machine::Machine;
 pub use manager::Manager;
 pub use mongod::Mongod;

@@ -6,6 +6,7 @@
 
 use crate::app::accounts::{is_session_id, is_user};
 use crate::app::cookie::Keyring;
+use crate::app::shared::SharedSessions;
 use crate::http::cookies;
 use crate::live::Live;
 use crate::relay::{LookError, Relay};
@@ -82,23 +83,27 @@ enum Mode {
         keyring: Live<Keyring>,
         /// Finds sessions of other nodes.
         relay: Option<Arc<Relay>>,
+        /// Finds sessions that an application keeps in MongoDB.
+        shared: Option<SharedSessions>,
     },
 }
 
 impl Authenticator {
     /// Lets in whoever has a session in `store`. `cookie` is the name of the session cookie.
-    /// With a relay, sessions that other nodes made count as well.
+    /// With a relay, sessions that other nodes made count as well; with shared ones, those too.
     pub fn sessions(
         store: Store,
         cookie: impl Into<String>,
         keyring: Live<Keyring>,
         relay: Option<Arc<Relay>>,
+        shared: Option<SharedSessions>,
     ) -> Self {
         Self(Arc::new(Mode::Sessions {
             store,
             cookie: cookie.into(),
             keyring,
             relay,
+            shared,
         }))
     }
 
@@ -134,6 +139,7 @@ impl Authenticator {
             cookie,
             keyring,
             relay,
+            shared,
         } = &*self.0
         else {
             return Some(Ok(anyone(&credentials.unwrap_or_default())));
@@ -144,7 +150,10 @@ impl Authenticator {
         });
         match found {
             Ok((id, user)) => {
-                let session = store.recent_session(&id)?;
+                let Some(session) = store.recent_session(&id) else {
+                    let session = shared.as_ref()?.recent(&id, now_ms)?;
+                    return Some(judge(Some(session), user.as_deref(), now_ms));
+                };
                 // Another node may have given it another end.
                 let is_shared = relay.as_ref().is_some_and(|it| it.cluster().is_some());
                 if is_shared && session.expires_ms <= now_ms {
@@ -163,17 +172,40 @@ impl Authenticator {
             cookie,
             keyring,
             relay,
+            shared,
         } = &*self.0
         else {
             return Ok(anyone(credentials));
         };
         let id = credentials.session(cookie, &keyring.now())?;
-        let session = match relay {
-            Some(relay) => relay.session(&id).await,
-            None => store.session(&id).await.map_err(LookError::Store),
+        let session = match shared {
+            None => elsewhere(store, relay.as_ref(), &id).await,
+            Some(shared) => match store.session(&id).await {
+                Ok(Some(own)) if own.expires_ms > now_ms => Ok(Some(own)),
+                _ => match shared.session(&id).await {
+                    Ok(Some(session)) => Ok(Some(session)),
+                    found => match elsewhere(store, relay.as_ref(), &id).await {
+                        // Whether it is in MongoDB is not known.
+                        Ok(None) => found.map_err(LookError::Shared),
+                        session => session,
+                    },
+                },
+            },
         };
         let session = session.map_err(Refusal::Unavailable)?;
         judge(session, credentials.user_id.as_deref(), now_ms)
+    }
+}
+
+/// An embedded session, of this node or another.
+async fn elsewhere(
+    store: &Store,
+    relay: Option<&Arc<Relay>>,
+    id: &str,
+) -> Result<Option<Session>, LookError> {
+    match relay {
+        Some(relay) => relay.session(id).await,
+        None => store.session(id).await.map_err(LookError::Store),
     }
 }
 

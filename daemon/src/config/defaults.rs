@@ -5,9 +5,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tidings_storage::mongo::session::{DocumentId, FieldPath};
+
 use super::{
     Auth, AuthMode, Channel, CharSet, Class, Cluster, Config, Drain, Engine, Http, Keeps, Limits,
-    Listen, Log, LogFormat, MongoDb, Namespace, Node, Param, Recovery, RoomTemplate, Transports,
+    Listen, Log, LogFormat, MongoDb, Namespace, Node, Param, Recovery, RoomTemplate, SharedSession,
+    Transports,
 };
 
 const KIB: usize = 1024;
@@ -36,6 +39,7 @@ impl Default for Config {
             recovery: Recovery::default(),
             cluster: Cluster::default(),
             mongodb: MongoDb::default(),
+            session: SharedSession::default(),
             drain: Drain {
                 deadline: Duration::from_secs(25),
                 spread: Duration::from_secs(5),
@@ -84,6 +88,19 @@ impl Default for MongoDb {
             database: String::new(),
             sessions: "sessions".into(),
             timeout: Duration::from_secs(2),
+        }
+    }
+}
+
+impl Default for SharedSession {
+    fn default() -> Self {
+        Self {
+            user_field: FieldPath::parse("userId").expect("it is one name"),
+            document_id: DocumentId::parse("{sid}").expect("it has the session id once"),
+            secret: None,
+            secret_file: None,
+            cache: Duration::from_secs(60),
+            recheck: Duration::from_secs(1),
         }
     }
 }

@@ -68,7 +68,7 @@ macro_rules! tls_key {
 }
 
 /// All sections but `[[namespaces]]` and `[channels.*]`, in the order in which people meet them.
-pub(super) const SECTIONS: [Section; 12] = [
+pub(super) const SECTIONS: [Section; 13] = [
     Section {
         name: "node",
         why: "This node.",
@@ -410,6 +410,51 @@ pub(super) const SECTIONS: [Section; 12] = [
                 kind::DURATION,
                 mongodb.timeout,
                 "The longest time that an operation may take; then it counts as failed."
+            ),
+        ],
+    },
+    Section {
+        name: "session",
+        why: "The sessions that an application keeps in MongoDB.",
+        keys: &[
+            key!(
+                kind::FIELD_PATH,
+                session.user_field,
+                "Where the user's id stands in a session, with dots between names: userId, \
+                 passport.user."
+            ),
+            key!(
+                kind::DOCUMENT_ID,
+                session.document_id,
+                "What the _id of a session's document is made of: connect-mongo's transformId. \
+                 {sid} is the session id, {sha256} its SHA-256 in hexadecimal."
+            ),
+            Key {
+                secret: true,
+                ..key!(
+                    kind::OPTIONAL_PASSPHRASE,
+                    session.secret,
+                    "What the application encrypts sessions with, if it does: connect-mongo's \
+                     crypto.secret, or the secret of its Web Crypto adapter. Better given in the \
+                     environment, or by secret_file, than written here."
+                )
+            },
+            key!(
+                kind::OPTIONAL_FILE,
+                session.secret_file,
+                "A file that holds that secret."
+            ),
+            key!(
+                kind::DURATION,
+                session.cache,
+                "How long a session that was read lets its user in without being read again, \
+                 while MongoDB tells of changes."
+            ),
+            key!(
+                kind::DURATION,
+                session.recheck,
+                "How often sessions of connected clients are looked at where MongoDB cannot tell \
+                 of changes."
             ),
         ],
     },

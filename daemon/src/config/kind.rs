@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use tidings_storage::mongo::read_uri;
+use tidings_storage::mongo::session::{DocumentId, FieldPath};
 use toml::Value;
 
 use super::defaults::host_name;
@@ -264,6 +265,34 @@ pub(super) const OPTIONAL_SECRET: Kind<Option<Secret>> = Kind {
         text => text.and_then(long_enough).map(Some).ok_or_default(),
     },
     show: |value| Value::String(value.as_ref().map(Secret::to_string).unwrap_or_default()),
+};
+
+/// A secret that an application chose.
+pub(super) const OPTIONAL_PASSPHRASE: Kind<Option<Secret>> = Kind {
+    allowed: "a secret, or \"\" for none",
+    read: |raw| {
+        let text = raw.text().ok_or_default()?;
+        Ok((!text.is_empty()).then(|| Secret::new(text)))
+    },
+    show: OPTIONAL_SECRET.show,
+};
+
+pub(super) const FIELD_PATH: Kind<FieldPath> = Kind {
+    allowed: "a path such as \"userId\" or \"passport.user\"",
+    read: |raw| {
+        let text = raw.text().ok_or_default()?;
+        FieldPath::parse(text).map_err(|error| Refusal(Some(error.to_string())))
+    },
+    show: show_text,
+};
+
+pub(super) const DOCUMENT_ID: Kind<DocumentId> = Kind {
+    allowed: "a text with {sid} or {sha256} once, such as \"{sid}\" or \"sess:{sid}\"",
+    read: |raw| {
+        let text = raw.text().ok_or_default()?;
+        DocumentId::parse(text).map_err(|error| Refusal(Some(error.to_string())))
+    },
+    show: show_text,
 };
 
 pub(super) const OPTIONAL_URI: Kind<Option<Secret>> = Kind {

@@ -1,6 +1,10 @@
 //! Questions to all shards, and acts of operators on sockets and rooms.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 use tidings_cluster::proto::slots::Home;
@@ -163,6 +167,27 @@ impl Hub {
         let (user, session): (Arc<str>, Arc<str>) = (user.into(), session.into());
         self.ask_all(move |state| state.renew_session(&user, &session, expires_ms))
             .await;
+    }
+
+    /// Ends the sockets that live under any of some sessions, and tells those under others their new
+    /// ends: each shard looks at all its sockets once.
+    pub(crate) async fn sessions_changed(
+        &self,
+        ended: HashSet<String>,
+        moved: HashMap<String, u64>,
+    ) {
+        if ended.is_empty() && moved.is_empty() {
+            return;
+        }
+        let (ended, moved) = (Arc::new(ended), Arc::new(moved));
+        self.ask_all(move |state| state.sessions_changed(&ended, &moved))
+            .await;
+    }
+
+    /// The sessions that sockets of this node live under.
+    pub(crate) async fn live_sessions(&self) -> HashSet<Arc<str>> {
+        let live = self.ask_all(|state| state.live_sessions()).await;
+        live.into_iter().flatten().collect()
     }
 
     /// Closes the connection that held a recovery record, because another one has taken it over.

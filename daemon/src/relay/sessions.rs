@@ -41,6 +41,9 @@ pub enum LookError {
     /// A node that may have it did not answer.
     #[error("not every node answered: {}", .0.join(", "))]
     Silent(Vec<Arc<str>>),
+    /// An application's sessions cannot be read from MongoDB.
+    #[error("MongoDB: {0}")]
+    Shared(String),
     /// Too many are being asked for.
     #[error("too many sessions are being asked for")]
     Busy,

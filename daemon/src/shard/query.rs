@@ -1,6 +1,9 @@
 //! A shard's part of the questions and acts in [`crate::hub::query`].
 
-use std::sync::Arc;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use tidings_cluster::proto::slots::Home;
 use tokio::sync::oneshot;
@@ -141,6 +144,36 @@ impl State {
             }
         }
         self.ended.remove(session);
+    }
+
+    /// Some sessions ended, and others were given another end. Whoever their users are: the caller
+    /// knows the sessions.
+    pub(crate) fn sessions_changed(
+        &mut self,
+        ended: &HashSet<String>,
+        moved: &HashMap<String, u64>,
+    ) {
+        for (_, socket) in &mut self.sockets {
+            let session = socket.session.as_deref();
+            if let Some(expires_ms) = session.and_then(|session| moved.get(session)) {
+                socket.expires_ms = Some(*expires_ms);
+            }
+        }
+        self.ended.retain(|session, _| !moved.contains_key(session));
+        let gone = |session: &str| ended.contains(session);
+        for key in self.keys(|socket| socket.session.as_deref().is_some_and(gone)) {
+            self.disconnect(key, false);
+        }
+        let now = std::time::Instant::now();
+        self.ended
+            .extend(ended.iter().map(|session| (session.clone(), now)));
+    }
+
+    /// The sessions that sockets live under.
+    pub(crate) fn live_sessions(&self) -> HashSet<Arc<str>> {
+        let sessions = self.sockets.iter();
+        let sessions = sessions.filter_map(|(_, socket)| socket.session.clone());
+        sessions.collect()
     }
 
     /// Another connection has taken over a record: the one that held it is closed.

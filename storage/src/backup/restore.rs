@@ -4,7 +4,8 @@
 //! to epochs that it sealed for, to clients that it told. Nothing can tell how much older. So the
 //! history and what the node knew of the cluster's slots are left where they are, in the backup, and
 //! the caller gives the node another id: to the other nodes it is a new one, as after the loss of a
-//! disk, which is what every rule was checked for. Users, keys, sessions and the rest are taken up.
+//! disk, which is what every rule was checked for. Users, keys, sessions and the rest are taken up, but
+//! for what was read of an application's sessions: it is read again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -25,8 +26,8 @@ use crate::files::{Files, State, boot_id, free_bytes, sync_folder_of};
 use crate::open::lock::freed;
 use crate::store::pulse::Pulse;
 
-/// Trees of the history: they stay in the backup.
-const HISTORY: [&str; 2] = ["log", "log_state"];
+/// Trees that stay in the backup: the history, and what can be read again from where it is kept.
+const LEFT: [&str; 3] = ["log", "log_state", "shared_sessions"];
 
 /// How much room a restored store may take, as a multiple of its backup, while it is written.
 const GROWTH: u64 = 4;
@@ -250,12 +251,15 @@ fn leave(
 }
 
 fn is_taken(tree: &str, key: &[u8], choice: Choice<'_>) -> bool {
-    let is_of_sessions = match tree {
-        "sessions" | "sessions_by_user" => true,
-        "expiry" => matches!(parse_index_key(key), Ok((_, Kind::Session, _))),
-        _ => false,
-    };
-    !HISTORY.contains(&tree) && (choice.sessions || !is_of_sessions)
+    match tree {
+        "sessions" | "sessions_by_user" => choice.sessions,
+        "expiry" => match parse_index_key(key) {
+            Ok((_, Kind::Session, _)) => choice.sessions,
+            Ok((_, Kind::Shared, _)) => false,
+            _ => true,
+        },
+        _ => !LEFT.contains(&tree),
+    }
 }
 
 /// What is there is all on the disk, and nothing of it is in doubt: it has no history.

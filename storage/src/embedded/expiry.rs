@@ -19,11 +19,12 @@ pub(crate) enum Kind {
     Session = 1,
     Counter = 3,
     Revocation = 4,
+    Shared = 5,
 }
 
 impl Kind {
     fn of(byte: u8) -> Option<Self> {
-        let kinds = [Kind::Session, Kind::Counter, Kind::Revocation];
+        let kinds = [Kind::Session, Kind::Counter, Kind::Revocation, Kind::Shared];
         kinds.into_iter().find(|kind| *kind as u8 == byte)
     }
 
@@ -32,6 +33,7 @@ impl Kind {
             Kind::Session => "sessions",
             Kind::Counter => "counters",
             Kind::Revocation => "revocations",
+            Kind::Shared => "shared_sessions",
         }
     }
 }
@@ -45,6 +47,8 @@ pub struct Swept {
     pub counters: usize,
     /// Revocations removed.
     pub revocations: usize,
+    /// Sessions of MongoDB's removed.
+    pub shared: usize,
     /// Rows that had ended but could not be read; they are left where they are.
     pub damaged: usize,
     /// The limit was reached: sweep again.
@@ -205,6 +209,7 @@ fn sweep_one(
         }
         Kind::Counter => swept.counters += 1,
         Kind::Revocation => swept.revocations += 1,
+        Kind::Shared => swept.shared += 1,
     }
     change.apply(trees)
 }

@@ -9,6 +9,7 @@ use crate::embedded::expiry::{self, Envelope, Kind};
 use crate::embedded::revocations;
 use crate::embedded::trees::{Change, Trees};
 use crate::error::StoreError;
+use crate::store::Keyed;
 
 const TREE: &str = "sessions";
 
@@ -26,6 +27,12 @@ pub struct Session {
     pub created_ms: u64,
     /// From when on it is no longer valid, unix milliseconds.
     pub expires_ms: u64,
+}
+
+impl Keyed for Session {
+    fn key(&self) -> &str {
+        &self.id
+    }
 }
 
 impl fmt::Debug for Session {

@@ -209,7 +209,7 @@ impl Model {
     /// One index row for each row, at the time that the row says, which is not after its end.
     fn check_index(&self, trees: &Trees) {
         let mut rows = 0;
-        let kinds = [Kind::Session, Kind::Counter, Kind::Revocation];
+        let kinds = [Kind::Session, Kind::Counter, Kind::Revocation, Kind::Shared];
         for kind in kinds {
             for row in trees.of(kind).iter() {
                 let (_, value) = row.unwrap();

@@ -16,6 +16,7 @@ pub(crate) struct Trees {
     pub(crate) sessions: Tree,
     pub(crate) sessions_by_user: Tree,
     pub(crate) revocations: Tree,
+    pub(crate) shared_sessions: Tree,
     pub(crate) users: Tree,
     pub(crate) keys: Tree,
     pub(crate) counters: Tree,
@@ -35,10 +36,11 @@ pub(crate) struct Trees {
 
 impl Trees {
     /// The trees' names, in the order of [`Trees::named`].
-    pub(crate) const NAMES: [&'static str; 11] = [
+    pub(crate) const NAMES: [&'static str; 12] = [
         "sessions",
         "sessions_by_user",
         "revocations",
+        "shared_sessions",
         "users",
         "keys",
         "counters",
@@ -54,6 +56,7 @@ impl Trees {
             sessions: db.open_tree("sessions")?,
             sessions_by_user: db.open_tree("sessions_by_user")?,
             revocations: db.open_tree("revocations")?,
+            shared_sessions: db.open_tree("shared_sessions")?,
             users: db.open_tree("users")?,
             keys: db.open_tree("keys")?,
             counters: db.open_tree("counters")?,
@@ -68,11 +71,12 @@ impl Trees {
         })
     }
 
-    pub(crate) fn all(&self) -> [&Tree; 11] {
+    pub(crate) fn all(&self) -> [&Tree; 12] {
         [
             &self.sessions,
             &self.sessions_by_user,
             &self.revocations,
+            &self.shared_sessions,
             &self.users,
             &self.keys,
             &self.counters,
@@ -85,7 +89,7 @@ impl Trees {
     }
 
     /// Every tree with its name.
-    pub(crate) fn named(&self) -> [(&'static str, &Tree); 11] {
+    pub(crate) fn named(&self) -> [(&'static str, &Tree); 12] {
         let all = self.all();
         std::array::from_fn(|at| (Self::NAMES[at], all[at]))
     }
@@ -96,6 +100,7 @@ impl Trees {
             Kind::Session => &self.sessions,
             Kind::Counter => &self.counters,
             Kind::Revocation => &self.revocations,
+            Kind::Shared => &self.shared_sessions,
         }
     }
 

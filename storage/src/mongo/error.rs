@@ -19,7 +19,8 @@ const DUPLICATE: i32 = 11000;
 /// Why an operation was not done. A write may still have taken place, unless a variant says
 /// otherwise.
 ///
-/// The driver's error is shown by its kind alone: what the server answered may quote documents.
+/// The driver's error is shown by its kind alone, and shortened: what the server answered may quote
+/// documents.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum MongoError {
     /// No answer within the deadline.
@@ -29,19 +30,19 @@ pub enum MongoError {
     #[error("too many operations are under way")]
     Busy,
     /// No server that could do it can be reached: it is away, or there is no primary just now.
-    #[error("cannot be reached: {}", .0.kind)]
+    #[error("cannot be reached: {}", short(.0))]
     Unreachable(Box<Error>),
     /// The user is unknown, the password wrong, or a right is missing. Nothing was done.
-    #[error("access was refused: {}", .0.kind)]
+    #[error("access was refused: {}", short(.0))]
     Refused(Box<Error>),
     /// A document is not as it was expected. Nothing is wrong with MongoDB.
-    #[error("a document cannot be read: {}", .0.kind)]
+    #[error("a document cannot be read: {}", short(.0))]
     Malformed(Box<Error>),
     /// A unique index has such a value already. Nothing is wrong with MongoDB.
     #[error("there is such a document already")]
     Duplicate(Box<Error>),
     /// Anything else that the server or the driver said.
-    #[error("the operation failed: {}", .0.kind)]
+    #[error("the operation failed: {}", short(.0))]
     Failed(Box<Error>),
 }
 
@@ -84,6 +85,16 @@ impl From<Error> for MongoError {
             _ => Self::Failed,
         };
         make(Box::new(error))
+    }
+}
+
+/// What the driver says, without the servers' whole answers that it may quote at length.
+fn short(error: &Error) -> String {
+    const LONGEST: usize = 200;
+    let text = error.kind.to_string();
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
     }
 }
 

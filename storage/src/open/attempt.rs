@@ -79,7 +79,7 @@ pub(crate) struct CameUp {
 
 enum Step {
     Opened,
-    Done(Result<CameUp, Fault>),
+    Done(Box<Result<CameUp, Fault>>),
 }
 
 /// `known`: the store had rows before, so one without any is damaged.
@@ -100,7 +100,7 @@ pub(crate) fn attempt(
         // Before the answer, so that whoever is told of a failure can try again at once.
         drop(lock);
         // Nobody listens after a deadline; then the store is dropped here.
-        let _ = steps.send(Step::Done(outcome));
+        let _ = steps.send(Step::Done(Box::new(outcome)));
     });
     climbing.map_err(io_error("start a thread for", &files.root))?;
     wait(config, &taken)
@@ -109,14 +109,14 @@ pub(crate) fn attempt(
 fn wait(config: &StoreConfig, taken: &Receiver<Step>) -> Result<CameUp, Fault> {
     match taken.recv_timeout(config.open_deadline) {
         Ok(Step::Opened) => {}
-        Ok(Step::Done(outcome)) => return outcome,
+        Ok(Step::Done(outcome)) => return *outcome,
         Err(_) => {
             let (path, after) = (config.path.clone(), config.open_deadline);
             return Err(OpenError::TimedOut { path, after }.into());
         }
     }
     match taken.recv_timeout(config.check_deadline) {
-        Ok(Step::Done(outcome)) => outcome,
+        Ok(Step::Done(outcome)) => *outcome,
         _ => {
             let detail = format!("a read did not return within {:?}", config.check_deadline);
             Err(Damage { detail, hung: true }.into())

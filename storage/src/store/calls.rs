@@ -2,7 +2,7 @@
 //! power cut within the next quarter of a second can still take it, as sled fsyncs only that often.
 
 use crate::embedded::codec::{check_key, check_value};
-use crate::embedded::{counters, expiry, keys, log, meta, revocations, sessions, users};
+use crate::embedded::{counters, expiry, keys, log, meta, revocations, sessions, shared, users};
 use crate::embedded::{
     counters::{Counter, Pair},
     expiry::Swept,
@@ -10,6 +10,7 @@ use crate::embedded::{
     log::{LogBatch, LogDump},
     revocations::{Revocation, RevocationPage},
     sessions::Session,
+    shared::SharedSession,
     users::User,
 };
 use crate::error::StoreError;
@@ -147,6 +148,55 @@ impl Store {
     ) -> Result<Vec<Session>, StoreError> {
         self.call(Effect::Read, move |on| {
             sessions::page(on.trees, after.as_deref(), limit)
+        })
+        .await
+    }
+}
+
+/// What was read of sessions that an application keeps in MongoDB. Nothing here is durable: it can be
+/// read again.
+impl Store {
+    /// Keeps what was read of a session, in the place of what was read before.
+    pub async fn put_shared(&self, session: SharedSession) -> Result<(), StoreError> {
+        check_key("session id", session.document.as_bytes())?;
+        check_key("session id", session.id.as_bytes())?;
+        check_key("user", session.user.as_bytes())?;
+        let recent = self.shared.recent_shared.clone();
+        let effect = Effect::Put { durable: false };
+        self.call(effect, move |on| {
+            recent.put(&session);
+            shared::put(on.trees, &session)
+        })
+        .await
+    }
+
+    /// What is known of the session whose document has this `_id`, if it was read or asked for
+    /// lately, without a call.
+    pub fn recent_shared(&self, document: &str) -> Option<SharedSession> {
+        self.shared.recent_shared.find(document)
+    }
+
+    /// What is known of the session whose document has this `_id`.
+    pub async fn shared(&self, document: &str) -> Result<Option<SharedSession>, StoreError> {
+        let (document, recent) = (document.to_owned(), self.shared.recent_shared.clone());
+        self.call(Effect::Read, move |on| {
+            let found = shared::one(on.trees, &document)?;
+            found.iter().for_each(|session| recent.put(session));
+            Ok(found)
+        })
+        .await
+    }
+
+    /// Forgets a session. Whoever asks [`Store::recent_shared`] does not find it any more from the
+    /// call on, not only from its end.
+    pub async fn forget_shared(&self, document: &str) -> Result<(), StoreError> {
+        let (document, recent) = (document.to_owned(), self.shared.recent_shared.clone());
+        recent.remove(&document);
+        let effect = Effect::Remove { durable: false };
+        self.call(effect, move |on| {
+            // What was queued before may have brought it back.
+            recent.remove(&document);
+            shared::delete(on.trees, &document)
         })
         .await
     }
@@ -308,8 +358,8 @@ impl Store {
             .await
     }
 
-    /// Removes sessions that expired more than an hour before `now_ms`, and counters and
-    /// revocations that ended before it, looking at no more than `limit` rows. Not durable: a row that comes
+    /// Removes sessions that expired more than an hour before `now_ms`, and counters, revocations
+    /// and sessions of MongoDB's that ended before it, looking at no more than `limit` rows. Not durable: a row that comes
     /// back after a crash is swept again.
     pub async fn sweep(&self, now_ms: u64, limit: usize) -> Result<Swept, StoreError> {
         let effect = Effect::Remove { durable: false };

@@ -9,7 +9,10 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::embedded::sessions::Session;
+/// What is kept by a key of its own.
+pub(crate) trait Keyed: Clone {
+    fn key(&self) -> &str;
+}
 
 /// Locks that share the load; shards look at the same time.
 const STRIPES: usize = 16;
@@ -22,22 +25,31 @@ const GENERATION: usize = CAPACITY / STRIPES / 2;
 
 /// The sessions of one stripe. When the young generation is full the old one goes, and what was
 /// not asked for meanwhile with it.
-#[derive(Default)]
-struct Stripe {
-    young: HashMap<String, Session>,
-    old: HashMap<String, Session>,
+struct Stripe<T> {
+    young: HashMap<String, T>,
+    old: HashMap<String, T>,
 }
 
-impl Stripe {
-    fn put(&mut self, session: Session) {
-        self.old.remove(&session.id);
-        if self.young.len() >= GENERATION && !self.young.contains_key(&session.id) {
+impl<T> Default for Stripe<T> {
+    fn default() -> Self {
+        Self {
+            young: HashMap::new(),
+            old: HashMap::new(),
+        }
+    }
+}
+
+impl<T: Keyed> Stripe<T> {
+    fn put(&mut self, session: T) {
+        let key = session.key();
+        self.old.remove(key);
+        if self.young.len() >= GENERATION && !self.young.contains_key(key) {
             self.old = std::mem::take(&mut self.young);
         }
-        self.young.insert(session.id.clone(), session);
+        self.young.insert(key.to_owned(), session);
     }
 
-    fn find(&mut self, id: &str) -> Option<Session> {
+    fn find(&mut self, id: &str) -> Option<T> {
         if let Some(session) = self.young.get(id) {
             return Some(session.clone());
         }
@@ -48,12 +60,12 @@ impl Stripe {
 }
 
 /// The recent sessions of a store.
-pub(crate) struct Recent {
-    stripes: [Mutex<Stripe>; STRIPES],
+pub(crate) struct Recent<T> {
+    stripes: [Mutex<Stripe<T>>; STRIPES],
     hasher: RandomState,
 }
 
-impl Default for Recent {
+impl<T> Default for Recent<T> {
     fn default() -> Self {
         Self {
             stripes: Default::default(),
@@ -62,12 +74,12 @@ impl Default for Recent {
     }
 }
 
-impl Recent {
-    pub(crate) fn put(&self, session: &Session) {
-        self.stripe(&session.id).put(session.clone());
+impl<T: Keyed> Recent<T> {
+    pub(crate) fn put(&self, session: &T) {
+        self.stripe(session.key()).put(session.clone());
     }
 
-    pub(crate) fn find(&self, id: &str) -> Option<Session> {
+    pub(crate) fn find(&self, id: &str) -> Option<T> {
         self.stripe(id).find(id)
     }
 
@@ -84,18 +96,19 @@ impl Recent {
         }
     }
 
-    fn stripe(&self, id: &str) -> MutexGuard<'_, Stripe> {
+    fn stripe(&self, id: &str) -> MutexGuard<'_, Stripe<T>> {
         lock(&self.stripes[self.hasher.hash_one(id) as usize % STRIPES])
     }
 }
 
-fn lock(stripe: &Mutex<Stripe>) -> MutexGuard<'_, Stripe> {
+fn lock<T>(stripe: &Mutex<Stripe<T>>) -> MutexGuard<'_, Stripe<T>> {
     stripe.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::embedded::sessions::Session;
 
     fn session(id: impl ToString) -> Session {
         Session {
@@ -108,7 +121,7 @@ mod tests {
 
     #[test]
     fn what_is_asked_for_stays_and_the_number_is_bounded() {
-        let recent = Recent::default();
+        let recent = Recent::<Session>::default();
         recent.put(&session("mine"));
         for number in 0..CAPACITY * 2 {
             recent.put(&session(number));
@@ -117,7 +130,7 @@ mod tests {
             }
         }
         assert!(recent.find("0").is_none());
-        let kept = |stripe: &Mutex<Stripe>| {
+        let kept = |stripe: &Mutex<Stripe<Session>>| {
             let stripe = lock(stripe);
             stripe.young.len() + stripe.old.len()
         };

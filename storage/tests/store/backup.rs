@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use tidings_storage::{
-    About, ApiKey, Choice, LogBatch, RestoreError, Revocation, Store, User, check_backup, restore,
+    About, ApiKey, Choice, LogBatch, RestoreError, Revocation, SharedSession, Store, User, check_backup,
+    restore,
 };
 
 use crate::harness::{Folder, session};
@@ -62,6 +63,7 @@ async fn filled(folder: &Folder) -> Store {
         created_ms: 1,
     };
     store.put_key(key).await.unwrap();
+    store.put_shared(shared()).await.unwrap();
     let counter = (b"c".to_vec(), b"v".to_vec(), 1 << 50);
     store.save_counters(vec![counter]).await.unwrap();
     store.put_meta("node_id", vec![1; 8]).await.unwrap();
@@ -78,6 +80,18 @@ async fn filled(folder: &Folder) -> Store {
     store
 }
 
+/// What was read of a session in MongoDB.
+fn shared() -> SharedSession {
+    SharedSession {
+        document: "d".to_owned(),
+        id: "d".to_owned(),
+        user: "alice".to_owned(),
+        expires_ms: 1 << 50,
+        read_ms: 1,
+        content: 2,
+    }
+}
+
 #[tokio::test]
 async fn all_comes_back_but_what_the_node_had_promised() {
     let (folder, other) = (Folder::new(), Folder::new());
@@ -86,6 +100,7 @@ async fn all_comes_back_but_what_the_node_had_promised() {
     let (_, contents) = check_backup(&path).unwrap();
     // It is all in the backup.
     assert_eq!((contents.rows["log"], contents.rows["log_state"]), (1, 1));
+    assert_eq!(contents.rows["shared_sessions"], 1);
     assert_eq!(contents.files.len(), 3);
 
     let restored = restore(&path, &other.path(), CHOICE).unwrap();
@@ -116,9 +131,12 @@ async fn all_comes_back_but_what_the_node_had_promised() {
     assert_eq!(again.load_log().await, Ok(Default::default()));
     assert_eq!(again.slot_table().await, Ok(None));
     assert_eq!(again.roster().await, Ok(None));
+    // It may have ended since: it is read again.
+    assert_eq!(store.shared("d").await, Ok(Some(shared())));
+    assert_eq!(again.shared("d").await, Ok(None));
     let swept = again.sweep(1 << 51, 100).await.unwrap();
-    let found = (swept.sessions, swept.counters, swept.damaged);
-    assert_eq!(found, (1, 1, 0), "its index of what expires is whole");
+    let found = (swept.sessions, swept.counters, swept.shared, swept.damaged);
+    assert_eq!(found, (1, 1, 0, 0), "its index of what expires is whole");
     again.close().await.unwrap();
     store.close().await.unwrap();
 }

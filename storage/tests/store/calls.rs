@@ -1,7 +1,8 @@
 //! Every call: what is stored comes back, after a restart too, and ends when it should.
 
 use tidings_storage::{
-    ApiKey, LogBatch, Revocation, RevocationPage, SESSION_KEPT_MS, StoreError, Swept, User,
+    ApiKey, LogBatch, Revocation, RevocationPage, SESSION_KEPT_MS, SharedSession, StoreError,
+    Swept, User,
 };
 
 use crate::harness::{Folder, session};
@@ -318,4 +319,33 @@ async fn a_large_value_comes_back_after_a_restart() {
         folder.open().load_log().await.unwrap().entries,
         vec![(1, 1, large)]
     );
+}
+
+#[tokio::test]
+async fn a_shared_session_is_known_until_it_ends_or_is_forgotten() {
+    let folder = Folder::new();
+    let store = folder.open();
+    let read = |document: &str, expires_ms| SharedSession {
+        document: document.into(),
+        id: "s".into(),
+        user: "ann".into(),
+        expires_ms,
+        read_ms: 5,
+        content: 7,
+    };
+    store.put_shared(read("a", 1_000)).await.unwrap();
+    store.put_shared(read("a", 2_000)).await.unwrap();
+    store.put_shared(read("b", u64::MAX)).await.unwrap();
+    assert_eq!(store.recent_shared("a"), Some(read("a", 2_000)));
+    store.close().await.unwrap();
+    let store = folder.open();
+    assert_eq!(store.recent_shared("a"), None);
+    assert_eq!(store.shared("a").await, Ok(Some(read("a", 2_000))));
+    assert_eq!(store.recent_shared("a"), Some(read("a", 2_000)));
+    store.forget_shared("a").await.unwrap();
+    assert_eq!(store.recent_shared("a"), None);
+    assert_eq!(store.shared("a").await, Ok(None));
+    assert_eq!(store.sweep(3_000, 10).await, Ok(Swept::default()));
+    let swept = store.sweep(30 * 24 * 60 * 60 * 1_000, 10).await.unwrap();
+    assert_eq!(swept.shared, 1, "one without an end is not known for ever");
 }

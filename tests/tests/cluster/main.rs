@@ -6,6 +6,7 @@ mod faults;
 mod key;
 mod kit;
 mod limits;
+mod mongo;
 mod network;
 mod nothing_lost;
 mod recovery;

@@ -22,7 +22,7 @@ async fn bench() -> (Authenticator, Store, TempDir) {
         store.put_session(session).await.unwrap();
     }
     let authenticator =
-        Authenticator::sessions(store.clone(), "connect.sid", Live::new(ring()), None);
+        Authenticator::sessions(store.clone(), "connect.sid", Live::new(ring()), None, None);
     (authenticator, store, folder)
 }
 

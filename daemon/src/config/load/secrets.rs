@@ -13,6 +13,11 @@ pub(super) fn read_files(config: &mut Config, problems: &mut Problems) {
     let file = mongodb.uri_file.as_deref();
     let named = ("mongodb.uri", "mongodb.uri_file");
     read(named, file, &mut mongodb.uri, &kind::OPTIONAL_URI, problems);
+    let session = &mut config.session;
+    let file = session.secret_file.as_deref();
+    let named = ("session.secret", "session.secret_file");
+    let passphrase = &kind::OPTIONAL_PASSPHRASE;
+    read(named, file, &mut session.secret, passphrase, problems);
 }
 
 fn read(

@@ -4,20 +4,48 @@ use serde_json::{Value, json};
 use tidings_storage::mongo::{Mongo, MongoHealth};
 
 use super::status::Exposition;
-use crate::{app::accounts::rfc3339, node::Node};
+use crate::{
+    app::{
+        accounts::rfc3339,
+        shared::{SharedSessions, Watching},
+    },
+    node::Node,
+};
 
 /// MongoDB in detailed health; nothing if none is shared.
 pub(super) fn view(node: &Node) -> Value {
     let Some(mongo) = &node.mongo else {
         return Value::Null;
     };
-    match mongo.health() {
+    let mut view = match mongo.health() {
         MongoHealth::Untried => json!({ "status": "unknown" }),
         MongoHealth::Up => json!({ "status": "ok" }),
         MongoHealth::Degraded { since_ms, why } => json!({
             "status": "degraded",
             "since": rfc3339(since_ms),
             "message": why,
+        }),
+    };
+    if let Some(shared) = &node.shared {
+        view["logout"] = logout(&shared.watching());
+    }
+    view
+}
+
+/// How ends of sessions are noticed.
+fn logout(watching: &Watching) -> Value {
+    match watching {
+        Watching::Waiting => json!({ "by": "nothing" }),
+        Watching::Stream => json!({ "by": "changeStream" }),
+        Watching::Recheck {
+            why,
+            sessions,
+            took_ms,
+        } => json!({
+            "by": "recheck",
+            "message": why,
+            "sessions": sessions,
+            "tookMs": took_ms,
         }),
     }
 }
@@ -36,6 +64,49 @@ pub(super) fn expose(node: &Node, text: &mut Exposition) {
     let name = "mongodb_degraded_since_seconds";
     text.single(name, "gauge", help, since_ms / 1000);
     operations(mongo, text);
+    if let Some(shared) = &node.shared {
+        sessions(shared, text);
+    }
+}
+
+fn sessions(shared: &SharedSessions, text: &mut Exposition) {
+    let figures = shared.figures();
+    let help = "Logins of MongoDB that were asked for: known, read anew, known from before while \
+                MongoDB failed, not to be had.";
+    text.family("mongodb_sessions_total", "counter", help);
+    for (source, count) in [
+        ("cached", figures.cached),
+        ("read", figures.read),
+        ("stale", figures.stale),
+        ("unavailable", figures.unavailable),
+    ] {
+        let labels = format!("{{source=\"{source}\"}}");
+        text.sample("mongodb_sessions_total", &labels, count);
+    }
+    for (name, help, count) in [
+        (
+            "mongodb_sessions_malformed_total",
+            "Documents of sessions that could not be read.",
+            figures.malformed,
+        ),
+        (
+            "mongodb_sessions_ended_total",
+            "Sessions that were seen to end.",
+            figures.ended,
+        ),
+        (
+            "mongodb_session_streams_total",
+            "Change streams of sessions that were opened.",
+            figures.streams,
+        ),
+        (
+            "mongodb_session_rounds_total",
+            "Rounds in which the sessions of all connected clients were looked at.",
+            figures.rounds,
+        ),
+    ] {
+        text.single(name, "counter", help, count);
+    }
 }
 
 fn operations(mongo: &Mongo, text: &mut Exposition) {
