@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use tidings_storage::{
-    About, ApiKey, Choice, LogBatch, RestoreError, Revocation, SharedSession, Store, User, check_backup,
-    restore,
+    About, ApiKey, Choice, LogBatch, RestoreError, Revocation, SharedSession, Store, User,
+    check_backup, restore,
 };
 
 use crate::harness::{Folder, session};

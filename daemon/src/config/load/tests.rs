@@ -254,7 +254,7 @@ fn says_what_is_wrong_in_a_file() {
         (
             "[lisen]",
             "lisen: unknown; did you mean listen? known here: node, listen, tls, http, auth, \
-             limits, engine, recovery, drain, cluster, log, namespaces, channels",
+             limits, engine, recovery, drain, cluster, mongodb, session, log, namespaces, channels",
         ),
         (
             "listen = 5",

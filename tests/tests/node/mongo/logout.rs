@@ -67,6 +67,27 @@ async fn on_a_server_alone_by_looking_again_and_again() {
 }
 
 #[tokio::test]
+async fn who_logs_in_again_under_the_same_session_is_let_in_at_once() {
+    let mongo = Mongod::shared().await;
+    let database = mongo.database();
+    let node = beside(mongo.uri()).start().await;
+    noticed_by(&node, "changeStream").await;
+    let alice = store(&database, "a", "alice").await;
+    let mut client = node.connected(&alice).await;
+    let begun = Instant::now();
+    delete(&database, "a").await;
+    ends(&mut client, begun).await;
+    assert_eq!(refusal(&node, &alice).await, "invalid_session");
+    store(&database, "a", "alice").await;
+    let begun = Instant::now();
+    eventually("the new login counts", async || {
+        node.client().auth(alice.auth()).connect().await.is_ok()
+    })
+    .await;
+    assert!(begun.elapsed() < WITHIN, "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
 async fn a_session_that_expires_or_is_prolonged_is_followed() {
     let mongo = Mongod::shared().await;
     let database = mongo.database();
