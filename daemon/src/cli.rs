@@ -7,6 +7,7 @@
 //! | `cluster` | the cluster's key, and how its nodes are |
 //! | `admin` | users, sessions and keys: in the running daemon, or in the store itself |
 //! | `backup` | the store as one file, and back |
+//! | `migrate` | indexes in an application's MongoDB |
 //! | `password` | asking for a password without showing it |
 //! | `health` | whether the node here serves |
 //! | `reload` | the running daemon reads its settings anew |
@@ -30,6 +31,7 @@ mod cluster;
 mod demo;
 mod generate;
 mod health;
+mod migrate;
 mod output;
 mod password;
 mod reload;
@@ -78,6 +80,10 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
             crate::http::tls::acceptor(config.tls.as_ref())?;
             print(&config::describe(&config))
         }
+        Command::Migrate { dry_run, settings } => {
+            let config = load(settings.config.as_deref())?;
+            print(&migrate::run(&config, dry_run)?)
+        }
         Command::Config => print(&config::annotated_defaults()),
         Command::User(command) => print(&admin::user(command)?),
         Command::Session(command) => print(&admin::session(command)?),
@@ -118,6 +124,9 @@ enum CliError {
     /// There is no backup, or nothing was restored from it.
     #[error(transparent)]
     Backup(#[from] backup::BackupProblem),
+    /// MongoDB is as it was, unless the message says otherwise.
+    #[error(transparent)]
+    Migrate(#[from] migrate::MigrateError),
     /// There is no password to work with.
     #[error(transparent)]
     Password(#[from] password::PasswordError),
@@ -134,12 +143,17 @@ impl CliError {
             | Self::Password(password::PasswordError::NoTerminal) => EX_USAGE,
             Self::Admin(error) if error.is_unavailable() => EX_UNAVAILABLE,
             Self::Backup(error) if error.is_unavailable() => EX_UNAVAILABLE,
+            Self::Migrate(error) if error.is_unavailable() => EX_UNAVAILABLE,
+            Self::Migrate(migrate::MigrateError::None | migrate::MigrateError::Start(_)) => {
+                EX_USAGE
+            }
             Self::Demo(_)
             | Self::Admin(_)
             | Self::Cluster(_)
             | Self::Generate(_)
             | Self::Health(_)
             | Self::Backup(_)
+            | Self::Migrate(_)
             | Self::Password(_)
             | Self::Output(_) => 1,
         }

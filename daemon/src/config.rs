@@ -16,6 +16,8 @@
 //! | `problem` | what is wrong, and how it is said |
 //! | `annotate` | the annotated defaults that `tidings config` prints |
 //! | `describe` | the summary that `tidings check` prints |
+//! | `snapshot` | what a subscription is answered with |
+//! | `streams` | changes that become events |
 //! | `room`, `param`, `origin`, `secret` | values with rules of their own |
 
 use std::collections::BTreeMap;
@@ -40,7 +42,9 @@ mod problem;
 mod reload;
 mod room;
 mod secret;
+mod snapshot;
 mod source;
+mod streams;
 
 pub use annotate::annotated_defaults;
 pub(crate) use check::read_cluster_key;
@@ -52,7 +56,9 @@ pub use problem::{ConfigError, Problem};
 pub use reload::Change;
 pub use room::{RoomTemplate, RoomTemplateError, USER_VARIABLE};
 pub use secret::Secret;
+pub use snapshot::{Condition, Order, Snapshot, Term};
 pub use source::Source;
+pub use streams::Stream;
 
 /// Everything an operator can decide about one node.
 #[derive(Clone, Debug, PartialEq)]
@@ -257,8 +263,12 @@ pub struct MongoDb {
     pub database: String,
     /// The collection of sessions; empty if none are shared.
     pub sessions: String,
+    /// Whether the built-in channels have snapshots.
+    pub snapshots: bool,
     /// The longest time that an operation may take.
     pub timeout: Duration,
+    /// Changes that become events.
+    pub streams: Vec<Stream>,
 }
 
 /// How an application's sessions are stored in MongoDB.
@@ -327,6 +337,8 @@ pub struct Channel {
     pub params: BTreeMap<String, Param>,
     /// The namespace in which the channel is offered.
     pub namespace: String,
+    /// What of MongoDB a subscription is answered with.
+    pub snapshot: Option<Snapshot>,
 }
 
 /// What recoverable rooms of a channel keep; what is not said is as in [`Recovery`].

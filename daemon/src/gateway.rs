@@ -296,6 +296,7 @@ where
         certificate,
         jobs,
         emits,
+        streams: crate::streams::of(&config.mongodb.streams),
         ids: Ids::new(&config.node.name, boot),
         relay: relay.clone(),
         mongo: mongo.clone(),

@@ -1,6 +1,7 @@
 //! The node's switchboard: emits go out to the shards that have members, questions to all shards.
 
 pub mod begin;
+mod changes;
 pub(crate) mod latest;
 pub(crate) mod names;
 pub mod query;
@@ -95,6 +96,8 @@ pub struct Hub {
     pub(crate) shards: Vec<ShardHandle>,
     /// Which shards have members of which rooms.
     pub(crate) registry: Registry,
+    /// Changes of streams that were delivered.
+    changes: changes::Changes,
     /// The last value of conflated rooms.
     pub(crate) latest: Latest,
     pub(crate) namespaces: Namespaces,
@@ -109,6 +112,7 @@ impl Hub {
         Self {
             shards,
             registry: Registry::default(),
+            changes: changes::Changes::default(),
             latest: Latest::default(),
             namespaces: Namespaces::default(),
             ack_ids: AtomicU64::new(0),

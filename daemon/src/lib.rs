@@ -14,6 +14,7 @@
 //! | `relay` | the only meeting of hub and cluster |
 //! | `app` | what a client may do: sessions, channels, limits |
 //! | `http` | public and private routes |
+//! | `streams` | changes in MongoDB that become events |
 //! | `node` | what all parts of a node share |
 //! | `live` | what a reload replaces while others read it |
 
@@ -33,4 +34,5 @@ pub mod protocol;
 pub mod recovery;
 pub mod relay;
 pub mod shard;
+mod streams;
 pub(crate) mod transport;

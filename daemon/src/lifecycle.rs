@@ -25,7 +25,7 @@ use crate::{
     app::{
         accounts::{AccountOptions, Accounts},
         auth::Authenticator,
-        channels::Channels,
+        channels::{Channels, Snapshots},
     },
     config::{AuthMode, Config, LogFormat},
     demo,
@@ -154,6 +154,7 @@ async fn live(config: Config, purpose: Purpose, handed: Handed) -> Result<bool, 
         };
         gateway.spawn(reloader.run(hangup, reloads));
     }
+    crate::streams::start(&gateway, &config.mongodb.streams);
     let cluster = gateway.node().relay().cluster();
     let cluster = cluster.map(tidings_cluster::Cluster::address);
     tell_ready(&config, &addresses, cluster, demo)?;
@@ -187,7 +188,7 @@ async fn application(
         limits,
         relay,
         channels,
-        mongo: _,
+        mongo,
         shared,
     } = ground;
     let options = AccountOptions {
@@ -228,6 +229,7 @@ async fn application(
         authenticator,
         limits.clone(),
         !config.recovery.window.is_zero(),
+        mongo.map(|mongo| Snapshots::new(mongo, config.limits.outbox)),
     );
     let client = match &config.listen.client_dir {
         Some(folder) => ClientFiles::load(folder, &config.listen.path)

@@ -26,6 +26,7 @@ use crate::{
     recovery::desk::Desk,
     relay::Relay,
     shard::{command::Job, machine::Timing},
+    streams::StreamFigures,
 };
 
 /// What shards need of the configuration.
@@ -96,6 +97,8 @@ pub struct Node {
     pub(crate) jobs: mpsc::Sender<Job>,
     /// Emits of handlers, in order; bounded, refused when full.
     pub(crate) emits: mpsc::Sender<EmitRequest>,
+    /// What was done with each stream of the configuration.
+    pub(crate) streams: Vec<Arc<StreamFigures>>,
     pub(crate) ids: Ids,
     pub(crate) started: Instant,
     pub(crate) phase: AtomicU8,

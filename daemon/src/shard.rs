@@ -13,6 +13,7 @@
 //! | `incoming`, `connect`, `effects`, `deliver`, `run`, `query` | what it does with it |
 //! | `records` | what recoverable rooms and coming back take |
 //! | `registering` | answers that wait until the peers know of a room's member |
+//! | `settling` | work that begins then, and what is held back for it |
 //! | `writing`, `ending` | outboxes to sockets; how connections and sockets end |
 //! | `thread` | the loop |
 
@@ -30,6 +31,7 @@ mod records;
 mod registering;
 pub mod rooms;
 mod run;
+mod settling;
 pub(crate) mod state;
 pub(crate) mod thread;
 pub(crate) mod timers;

@@ -5,6 +5,10 @@
 //! | `error` | why an operation was not done, and what that says of MongoDB |
 //! | `health` | PURE: what works and what does not, since when |
 //! | `figures` | counts for metrics |
+//! | `changes`, `lease` | changes of a collection; who reads them, and how far it has come |
+//! | `find` | an application's documents, for snapshots |
+//! | `indexes` | indexes, and what was seen to |
+//! | `plain` | PURE: documents as JSON |
 //! | [`session`] | PURE: a session's document, taken apart |
 //! | `sessions` | an application's sessions: one, many, what changes |
 //! | `uri` | PURE: whether a connection string can be one |
@@ -12,9 +16,14 @@
 //! **Invariant:** opening waits for nothing, and every operation has a deadline: a MongoDB that is
 //! away, slow or refusing costs its callers that long and nobody else anything.
 
+mod changes;
 mod error;
 mod figures;
+mod find;
 mod health;
+mod indexes;
+mod lease;
+mod plain;
 pub mod session;
 mod sessions;
 mod uri;
@@ -27,9 +36,13 @@ use mongodb::options::ClientOptions;
 use mongodb::{Client, Database};
 use tokio::sync::{OnceCell, Semaphore};
 
+pub use changes::{Change, Changes, ChangesError, Row, Step, Watch};
 pub use error::MongoError;
 pub use figures::MongoFigures;
+pub use find::{Find, FindError, FindValue};
 pub use health::MongoHealth;
+pub use indexes::{Index, MIGRATIONS};
+pub use lease::{LEASES, LeaseKeep, LeaseRow, Token};
 pub use mongodb::change_stream::event::ResumeToken;
 pub use sessions::{MongoSessions, ReadError, SessionChange, SessionStream, WatchError};
 pub use uri::{UriError, read_uri};

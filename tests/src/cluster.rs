@@ -79,6 +79,14 @@ impl Cluster {
         self
     }
 
+    /// Appends tables to the configuration file of every node.
+    pub fn tables(mut self, toml: &str) -> Cluster {
+        for (_, node) in &mut self.nodes {
+            *node = std::mem::take(node).tables(toml);
+        }
+        self
+    }
+
     /// Lets each node be reached by the others elsewhere than where it listens.
     pub fn reached_at(mut self, addresses: &[String]) -> Cluster {
         for ((_, node), address) in self.nodes.iter_mut().zip(addresses) {

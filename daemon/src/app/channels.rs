@@ -6,16 +6,23 @@
 
 mod ledger;
 mod params;
+mod snapshot;
 
 use std::{
     collections::{BTreeMap, HashSet},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
+use serde::Serialize;
 use serde_json::{Value, json, value::RawValue};
 
 use ledger::Ledger;
 use params::{Failure, Rejected, Wanted, parameters, wanted};
+pub use snapshot::Snapshots;
+use snapshot::{Reads, Taken};
 
 use super::{
     auth::{Authenticator, Login, Refusal as AuthRefusal},
@@ -50,16 +57,29 @@ pub struct Channels {
     authenticator: Authenticator,
     limits: Limits,
     ledger: Ledger,
+    snapshots: Option<Snapshots>,
+    /// Requests that were answered later.
+    claims: AtomicU64,
+}
+
+/// What a client's event comes to.
+enum Outcome {
+    /// The answer.
+    Done(Value),
+    /// It is answered later.
+    Later,
 }
 
 impl Channels {
-    /// A handler for these channels. `recovery` says whether recoverable rooms are recovered.
+    /// A handler for these channels. `recovery` says whether recoverable rooms are recovered;
+    /// `snapshots` is where those come from.
     pub fn new(
         namespaces: impl IntoIterator<Item = String>,
         channels: Live<BTreeMap<String, Channel>>,
         authenticator: Authenticator,
         limits: Limits,
         recovery: bool,
+        snapshots: Option<Snapshots>,
     ) -> Self {
         Self {
             channels,
@@ -68,6 +88,8 @@ impl Channels {
             authenticator,
             limits,
             ledger: Ledger::default(),
+            snapshots,
+            claims: AtomicU64::new(0),
         }
     }
 
@@ -76,7 +98,7 @@ impl Channels {
         &self,
         context: &mut SocketContext<'_>,
         event: &ClientEvent<'_>,
-    ) -> Result<Value, Failure> {
+    ) -> Result<Outcome, Failure> {
         let name = &*event.event.name;
         let namespace = &**context.socket.namespace;
         let unknown = || {
@@ -96,8 +118,17 @@ impl Channels {
         let params = parameters(event.event.args.first().copied(), &user)?;
         let (wanted, rejected) = wanted(channel, &params, &user)?;
         match verb {
-            "subscribe" => self.subscribe(context, &user, wanted, rejected),
-            "unsubscribe" => Ok(self.unsubscribe(context, &user, &wanted, &rejected)),
+            "subscribe" => {
+                // Whoever asks for no answer cannot be given a snapshot.
+                let snapshots = self.snapshots.as_ref().zip(event.ack);
+                let reads =
+                    snapshots.and_then(|(it, ack)| Some((ack, it.reads(channel, &user, &wanted)?)));
+                self.subscribe(context, &user, wanted, rejected, reads)
+            }
+            "unsubscribe" => {
+                let answer = self.unsubscribe(context, &user, &wanted, &rejected);
+                Ok(Outcome::Done(answer))
+            }
             _ => Err(unknown()),
         }
     }
@@ -108,14 +139,17 @@ impl Channels {
         user: &str,
         wanted: Vec<Wanted>,
         mut rejected: Vec<Rejected>,
-    ) -> Result<Value, Failure> {
-        let mut joined = Vec::new();
-        for Wanted { value, rooms } in wanted {
-            match self.reserve(context, user, &rooms) {
+        reads: Option<(u64, Reads)>,
+    ) -> Result<Outcome, Failure> {
+        let claim = reads.is_some().then(|| self.claims.fetch_add(1, Relaxed));
+        let (mut joined, mut claimed) = (Vec::new(), Vec::new());
+        for Wanted { value, rooms, .. } in wanted {
+            match self.reserve(context, user, &rooms, claim) {
                 Ok(new) => {
                     new.into_iter()
                         .for_each(|room| context.ask(Effect::Join(room)));
                     joined.push(value);
+                    claimed.extend(rooms);
                 }
                 Err(message) => rejected.push(Rejected {
                     value: value.into(),
@@ -124,12 +158,37 @@ impl Channels {
                 }),
             }
         }
-        match rejected.first() {
-            Some(first) if joined.is_empty() => {
-                Err(Failure::new(first.code, first.message.clone()))
-            }
-            _ => Ok(json!({ "ok": true, "joined": joined, "rejected": rejected })),
+        if let Some(first) = rejected.first()
+            && joined.is_empty()
+        {
+            return Err(Failure::new(first.code, first.message.clone()));
         }
+        let answer = Subscribed {
+            ok: true,
+            joined,
+            rejected,
+        };
+        let Some(((ack, mut reads), claim)) = reads.zip(claim) else {
+            return Ok(Outcome::Done(json!(answer)));
+        };
+        reads.only(&answer.joined);
+        let request = Request {
+            ledger: self.ledger.clone(),
+            limits: self.limits.clone(),
+            socket: context.socket.id.clone(),
+            user: user.to_owned(),
+            rooms: claimed.clone(),
+            claim,
+        };
+        let work = async move {
+            let taken = reads.take().await;
+            request.settle(ack, answer, taken)
+        };
+        context.ask(Effect::Settled {
+            rooms: claimed,
+            work: Box::pin(work),
+        });
+        Ok(Outcome::Later)
     }
 
     /// Counts rooms that the socket is not in yet against its user's limit, all or none; returns
@@ -139,11 +198,16 @@ impl Channels {
         context: &SocketContext<'_>,
         user: &str,
         rooms: &[Arc<str>],
+        claim: Option<u64>,
     ) -> Result<Vec<Arc<str>>, String> {
         let socket = context.socket.id;
         let mut new: Vec<Arc<str>> = Vec::new();
         for room in rooms {
-            if !self.ledger.add(socket, room) {
+            let is_new = match claim {
+                Some(claim) => self.ledger.claim(socket, room, claim),
+                None => self.ledger.add(socket, room),
+            };
+            if !is_new {
                 // Counted already; but an operator may have taken the socket out of it.
                 if !context.rooms.contains(room) {
                     new.push(room.clone());
@@ -152,7 +216,13 @@ impl Channels {
             }
             if let Err(limit) = self.limits.subscribe(user, room, now_ms()) {
                 self.ledger.remove(socket, room);
-                new.iter().for_each(|room| self.release(socket, user, room));
+                match claim {
+                    Some(claim) => rooms
+                        .iter()
+                        .filter(|room| self.ledger.refuse(socket, room, claim))
+                        .for_each(|room| self.limits.unsubscribe(user, room)),
+                    None => new.iter().for_each(|room| self.release(socket, user, room)),
+                }
                 return Err(limit.to_string());
             }
             new.push(room.clone());
@@ -280,10 +350,10 @@ impl Handler for Channels {
             Err(failure) => Err(failure),
         };
         match (decided, event.ack) {
-            (Ok(answer), Some(id)) => context.ack(id, raw(&answer)),
-            (Ok(_), None) => {}
+            (Ok(Outcome::Done(answer)), Some(id)) => context.ack(id, raw(&answer)),
+            (Ok(_), _) => {}
             (Err(failure), Some(id)) => {
-                context.ack(id, raw(&json!({ "ok": false, "error": failure })));
+                context.ack(id, refused(&failure));
             }
             (Err(failure), None) => context.emit(error_event(&failure)),
         }
@@ -344,6 +414,75 @@ fn error_event(failure: &Failure) -> Event {
         args: vec![arg],
         attachments: Vec::new(),
     }
+}
+
+/// A request that was answered once its snapshot had been read.
+struct Request {
+    ledger: Ledger,
+    limits: Limits,
+    socket: Arc<str>,
+    user: String,
+    rooms: Vec<Arc<str>>,
+    claim: u64,
+}
+
+/// The answer to a subscription.
+#[derive(Serialize)]
+struct Subscribed {
+    ok: bool,
+    joined: Vec<String>,
+    rejected: Vec<Rejected>,
+}
+
+impl Request {
+    /// The answer with the snapshot; or why there is none, and everything as it was before.
+    fn settle(self, ack: u64, answer: Subscribed, taken: Result<Taken, Failure>) -> Vec<Effect> {
+        let Self {
+            ledger,
+            limits,
+            socket,
+            user,
+            rooms,
+            claim,
+        } = self;
+        let mut effects = Vec::new();
+        let answer = match taken {
+            Ok((name, snapshot)) => {
+                rooms
+                    .iter()
+                    .for_each(|room| ledger.grant(&socket, room, claim));
+                with_member(&answer, name, &snapshot)
+            }
+            Err(failure) => {
+                for room in rooms {
+                    if ledger.refuse(&socket, &room, claim) {
+                        limits.unsubscribe(&user, &room);
+                        effects.push(Effect::Leave(room));
+                    }
+                }
+                refused(&failure)
+            }
+        };
+        effects.push(Effect::Ack {
+            id: ack,
+            args: vec![answer],
+            attachments: Vec::new(),
+        });
+        effects
+    }
+}
+
+/// An answer with one more member.
+fn with_member(answer: &Subscribed, name: &str, value: &RawValue) -> Box<RawValue> {
+    let mut text = raw(&json!(answer)).get().to_owned();
+    text.pop();
+    text.extend([",\"", name, "\":", value.get(), "}"]);
+    RawValue::from_string(text).expect("it is put together from JSON")
+}
+
+/// The answer to an event that failed.
+fn refused(failure: &Failure) -> Box<RawValue> {
+    raw(&json!({ "ok": false, "error": failure }))
 }
 
 fn raw(value: &Value) -> Box<RawValue> {

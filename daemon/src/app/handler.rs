@@ -182,6 +182,15 @@ pub enum Effect {
     Broadcast(EmitRequest),
     /// Work for the control plane; its effects are carried out when it is done.
     Later(BoxFuture<Vec<Effect>>),
+    /// The same, begun once the joins before it are what an acknowledgement would promise. What
+    /// comes through `rooms` from now on is held back until its effects have been carried out: the
+    /// client sees all of it after them.
+    Settled {
+        /// The rooms that it is about.
+        rooms: Vec<Arc<str>>,
+        /// What is to be done.
+        work: BoxFuture<Vec<Effect>>,
+    },
 }
 
 /// What a handler sees of a socket, and the way to ask for something.

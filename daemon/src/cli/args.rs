@@ -53,6 +53,14 @@ pub(super) enum Command {
     Serve(Settings),
     /// Check the settings and say what a node would do with them; nothing is started
     Check(Settings),
+    /// Make the indexes that snapshots need in the application's MongoDB; safe to repeat
+    Migrate {
+        /// Say what would be made, and make nothing
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        settings: Settings,
+    },
     /// Print a configuration file with every setting, its default and its reason
     Config,
     /// Say whether the node here serves; fails if it does not

@@ -2,6 +2,8 @@
 
 use super::channels::{CHANNEL_KEYS, Draft, NAMESPACE_KEYS, PARAM_KEYS};
 use super::keys::{Key, SECTIONS};
+use super::snapshot::SNAPSHOT_KEYS;
+use super::streams::STREAM_KEYS;
 use super::{Channel, Class, Config, Param};
 
 /// The widest line of a comment.
@@ -22,6 +24,14 @@ Channels: what clients may subscribe to. Naming one here replaces all of these, 
 for a trading dashboard. A channel NAME defines the events `subscribe:NAME` and \
 `unsubscribe:NAME`; whoever sends an event to one of its rooms need not know the channel.";
 
+const SNAPSHOT: &str = "\
+The documents in MongoDB that a subscription is answered with, as they are when its rooms are \
+joined.";
+
+const STREAMS: &str = "\
+Streams: changes in MongoDB that become events. Say [[mongodb.streams]] once for each. They need a \
+replica set; one node of a cluster reads each.";
+
 const PARAMS: &str = "\
 What a client may supply for {VARIABLE}; for what is not said here,";
 
@@ -40,6 +50,12 @@ pub fn annotated_defaults() -> String {
         for key in section.keys {
             out.setting(key, &config);
         }
+    }
+    out.text.push('\n');
+    out.comment(STREAMS);
+    for key in &STREAM_KEYS {
+        out.comment(&format!("  {}: {}", key.name, key.why));
+        out.comment(&format!("    Allowed: {}.", key.allowed));
     }
     out.text.push('\n');
     out.comment(NAMESPACES);
@@ -69,6 +85,11 @@ impl Out {
         let default = inline(&Param::default());
         self.comment(&format!("  params.VARIABLE: {PARAMS} {default} holds."));
         for key in &PARAM_KEYS {
+            self.comment(&format!("    {}: {}", key.name, key.why));
+            self.comment(&format!("      Allowed: {}.", key.allowed));
+        }
+        self.comment(&format!("  snapshot: {SNAPSHOT}"));
+        for key in &SNAPSHOT_KEYS {
             self.comment(&format!("    {}: {}", key.name, key.why));
             self.comment(&format!("      Allowed: {}.", key.allowed));
         }
@@ -226,6 +247,8 @@ mod tests {
             .iter()
             .map(|key| key.name)
             .chain(PARAM_KEYS.iter().map(|k| k.name))
+            .chain(SNAPSHOT_KEYS.iter().map(|k| k.name))
+            .chain(STREAM_KEYS.iter().map(|k| k.name))
         {
             assert!(
                 manual.contains(&format!("| `{name}` |")),

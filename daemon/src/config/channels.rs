@@ -7,7 +7,7 @@ use super::defaults::{CONFLATION_INTERVAL, MAIN_NAMESPACE};
 use super::keys::{Key, key};
 use super::kind;
 use super::problem::{Problem, Problems};
-use super::{Channel, Class, Keeps, Namespace, Param, RoomTemplate, USER_VARIABLE};
+use super::{Channel, Class, Keeps, Namespace, Param, RoomTemplate, Snapshot, USER_VARIABLE};
 
 /// A channel while it is read: what was said, before what follows from it.
 #[derive(Clone)]
@@ -18,6 +18,7 @@ pub(super) struct Draft {
     keeps: Keeps,
     namespace: String,
     pub(super) params: BTreeMap<String, Param>,
+    pub(super) snapshot: Option<Snapshot>,
 }
 
 /// The settings of one `[[namespaces]]`.
@@ -123,6 +124,7 @@ impl Default for Draft {
             keeps: Keeps::default(),
             namespace: MAIN_NAMESPACE.into(),
             params: BTreeMap::new(),
+            snapshot: None,
         }
     }
 }
@@ -136,6 +138,7 @@ impl From<&Channel> for Draft {
             keeps: channel.keeps,
             namespace: channel.namespace.clone(),
             params: channel.params.clone(),
+            snapshot: channel.snapshot.clone(),
         }
     }
 }
@@ -147,6 +150,9 @@ impl Draft {
         self.check_interval(name, problems);
         self.check_keeps(name, problems);
         self.check_params(name, problems);
+        if let Some(snapshot) = &self.snapshot {
+            snapshot.check(name, &self, problems);
+        }
         for room in &self.rooms {
             for variable in room.client_variables() {
                 self.params.entry(variable.to_owned()).or_default();
@@ -163,6 +169,7 @@ impl Draft {
             keeps: self.keeps,
             params: self.params,
             namespace: self.namespace,
+            snapshot: self.snapshot,
         }
     }
 
@@ -171,6 +178,12 @@ impl Draft {
         let mut names = self.rooms.iter().flat_map(RoomTemplate::client_variables);
         let found = names.find(|name| name.to_ascii_lowercase() == lowered);
         found.unwrap_or(lowered).to_owned()
+    }
+
+    /// Whether clients supply this variable of its rooms.
+    pub(super) fn has_variable(&self, name: &str) -> bool {
+        let mut rooms = self.rooms.iter();
+        rooms.any(|room| room.client_variables().any(|variable| variable == name))
     }
 
     fn check_rooms(&self, name: &str, problems: &mut Problems) {

@@ -20,6 +20,7 @@ pub(super) fn refuse_conflicts(config: &Config, problems: &mut Problems) {
     check_client_dir(config, problems);
     check_cluster(config, problems);
     check_mongodb(config, problems);
+    super::streams::check(config, problems);
     check_outbox(config, problems);
     check_drain(config, problems);
     check_namespaces(config, problems);
@@ -130,7 +131,20 @@ fn check_cluster(config: &Config, problems: &mut Problems) {
 
 fn check_mongodb(config: &Config, problems: &mut Problems) {
     let mongodb = &config.mongodb;
-    let Some(uri) = &mongodb.uri else { return };
+    let Some(uri) = &mongodb.uri else {
+        let mut channels = config.channels.iter();
+        if let Some((name, _)) = channels.find(|(_, channel)| channel.snapshot.is_some()) {
+            let what = "a snapshot needs a MongoDB: set mongodb.uri".to_owned();
+            let others = ["mongodb.uri", "mongodb.uri_file"];
+            problems.conflict(
+                &format!("channels.{name}.snapshot"),
+                "{…}".into(),
+                &others,
+                what,
+            );
+        }
+        return;
+    };
     let names_none = matches!(read_uri(uri.expose()), Ok(None));
     if names_none && mongodb.database.is_empty() {
         let what = "needed, as the connection string names no database (…@host/DATABASE)";

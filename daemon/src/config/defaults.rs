@@ -9,8 +9,8 @@ use tidings_storage::mongo::session::{DocumentId, FieldPath};
 
 use super::{
     Auth, AuthMode, Channel, CharSet, Class, Cluster, Config, Drain, Engine, Http, Keeps, Limits,
-    Listen, Log, LogFormat, MongoDb, Namespace, Node, Param, Recovery, RoomTemplate, SharedSession,
-    Transports,
+    Listen, Log, LogFormat, MongoDb, Namespace, Node, Order, Param, Recovery, RoomTemplate,
+    SharedSession, Snapshot, Transports,
 };
 
 const KIB: usize = 1024;
@@ -87,7 +87,9 @@ impl Default for MongoDb {
             uri_file: None,
             database: String::new(),
             sessions: "sessions".into(),
+            snapshots: true,
             timeout: Duration::from_secs(2),
+            streams: Vec::new(),
         }
     }
 }
@@ -213,5 +215,28 @@ fn channel(room: &str, class: Class) -> Channel {
         keeps: Keeps::default(),
         params: BTreeMap::new(),
         namespace: MAIN_NAMESPACE.into(),
+        snapshot: None,
+    }
+}
+
+/// What the channels of a trading dashboard are answered with where MongoDB is configured.
+pub(super) fn add_profile_snapshots(channels: &mut BTreeMap<String, Channel>) {
+    let portfolio = Snapshot {
+        single: true,
+        ..Snapshot::of_user("portfolios")
+    };
+    let newest_first = Order {
+        field: "_id".into(),
+        descends: true,
+    };
+    let trades = Snapshot {
+        sort: vec![newest_first],
+        limit: 50,
+        ..Snapshot::of_user("trades")
+    };
+    for (name, snapshot) in [("portfolio", portfolio), ("trades", trades)] {
+        if let Some(channel) = channels.get_mut(name) {
+            channel.snapshot.get_or_insert(snapshot);
+        }
     }
 }

@@ -407,6 +407,12 @@ pub(super) const SECTIONS: [Section; 13] = [
                  \"\" shares no sessions."
             ),
             key!(
+                kind::BOOLEAN,
+                mongodb.snapshots,
+                "Whether the built-in channels are answered with what the collections portfolios \
+                 and trades hold of the user (`userId`)."
+            ),
+            key!(
                 kind::DURATION,
                 mongodb.timeout,
                 "The longest time that an operation may take; then it counts as failed."

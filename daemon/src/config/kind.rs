@@ -11,9 +11,12 @@ use tidings_storage::mongo::read_uri;
 use tidings_storage::mongo::session::{DocumentId, FieldPath};
 use toml::Value;
 
+use super::channels::is_channel_name;
 use super::defaults::host_name;
+use super::snapshot::{Condition, Order, is_field};
 use super::source::Raw;
 use super::{AuthMode, CharSet, Class, LogFormat, Origin, RoomTemplate, Secret, Transports};
+use crate::protocol::socket::RESERVED_NAMES;
 
 pub(super) mod units;
 
@@ -317,6 +320,90 @@ pub(super) const DATABASE: Kind<String> = Kind {
             .ok_or_default(),
     },
     show: |value| Value::String(value.clone()),
+};
+
+pub(super) const NAMED_COLLECTION: Kind<String> = Kind {
+    allowed: "a collection's name: 1 to 120 visible characters without $, not a system.… one",
+    read: |raw| match raw.text() {
+        Some("") => Err(Refusal(None)),
+        _ => (COLLECTION.read)(raw),
+    },
+    show: COLLECTION.show,
+};
+
+pub(super) const STREAM_NAME: Kind<String> = Kind {
+    allowed: "1 to 64 letters, digits, `_` or `-`",
+    read: |raw| {
+        visible(raw)
+            .filter(|name| is_channel_name(name))
+            .ok_or_default()
+    },
+    show: |value| Value::String(value.clone()),
+};
+
+pub(super) const EVENT_NAME: Kind<String> = Kind {
+    allowed: "an event's name, such as \"trade:executed\", and none of Socket.IO's own",
+    read: |raw| {
+        visible(raw)
+            .filter(|name| !RESERVED_NAMES.contains(&name.as_str()))
+            .ok_or_default()
+    },
+    show: |value| Value::String(value.clone()),
+};
+
+pub(super) const OPTIONAL_ROOM: Kind<Option<RoomTemplate>> = Kind {
+    allowed: "a room's name with fields of the document, such as \"trades:{userId}\"",
+    read: |raw| {
+        let text = raw.text().ok_or_default()?;
+        let read = RoomTemplate::parse_paths(text);
+        read.map(Some)
+            .map_err(|error| Refusal(Some(format!("{text:?} {error}"))))
+    },
+    show: |value| Value::String(value.as_ref().map(ToString::to_string).unwrap_or_default()),
+};
+
+pub(super) const OPERATIONS: Kind<Vec<String>> = Kind {
+    allowed: "a list of \"insert\", \"update\" and \"replace\", with at least one of them",
+    read: |raw| {
+        let known = |text: &str| match text {
+            "insert" | "update" | "replace" => Ok(text.to_owned()),
+            other => Err(not(other, "such an operation")),
+        };
+        let read = each(raw, known)?;
+        Some(read).filter(|read| !read.is_empty()).ok_or_default()
+    },
+    show: |value| show_list(value),
+};
+
+pub(super) const CONDITIONS: Kind<Vec<Condition>> = Kind {
+    allowed: "a list of fields and values such as [\"userId={user}\", \"open:bool=true\"]",
+    read: |raw| {
+        each(raw, |text| {
+            Condition::parse(text).map_err(|why| format!("{text:?} {why}"))
+        })
+    },
+    show: |value| show_list(value),
+};
+
+pub(super) const FIELDS: Kind<Vec<String>> = Kind {
+    allowed: "a list of fields such as [\"symbol\", \"price.bid\"]",
+    read: |raw| {
+        each(raw, |text| match is_field(text) {
+            true => Ok(text.to_owned()),
+            false => Err(not(text, "a field")),
+        })
+    },
+    show: |value| show_list(value),
+};
+
+pub(super) const SORT: Kind<Vec<Order>> = Kind {
+    allowed: "a list of fields such as [\"-createdAt\"], with - where large values come first",
+    read: |raw| {
+        each(raw, |text| {
+            Order::parse(text).ok_or_else(|| not(text, "a field"))
+        })
+    },
+    show: |value| show_list(value),
 };
 
 pub(super) const COLLECTION: Kind<String> = Kind {

@@ -7,7 +7,7 @@ use super::channels::Draft;
 use super::keys::Key;
 use super::problem::{ConfigError, Problem, Problems, unknown};
 use super::source::{Raw, Source};
-use super::{Config, check};
+use super::{Config, check, defaults};
 
 mod credentials;
 mod env;
@@ -76,6 +76,8 @@ fn syntax_error(text: &str, error: &toml::de::Error) -> ConfigError {
 struct Loader {
     config: Config,
     channels: BTreeMap<String, Draft>,
+    /// Whether the channels are still those of the profile.
+    is_profile: bool,
     problems: Problems,
 }
 
@@ -89,6 +91,7 @@ impl Loader {
         Self {
             channels: channels.collect(),
             config,
+            is_profile: true,
             problems: Problems::default(),
         }
     }
@@ -102,6 +105,9 @@ impl Loader {
         });
         self.config.channels = channels.collect();
         secrets::read_files(&mut self.config, &mut self.problems);
+        if self.is_profile && self.config.mongodb.uri.is_some() && self.config.mongodb.snapshots {
+            defaults::add_profile_snapshots(&mut self.config.channels);
+        }
         self.config.tls.take_if(|tls| *tls == super::Tls::default());
         check::refuse_conflicts(&self.config, &mut self.problems);
         self.problems.into_result()?;

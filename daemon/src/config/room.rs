@@ -42,11 +42,20 @@ pub enum RoomTemplateError {
 impl RoomTemplate {
     /// Reads a template.
     pub fn parse(source: &str) -> Result<Self, RoomTemplateError> {
+        Self::read(source, is_word)
+    }
+
+    /// Reads one whose variables may be paths, as in `trades:{owner.id}`.
+    pub(super) fn parse_paths(source: &str) -> Result<Self, RoomTemplateError> {
+        Self::read(source, super::snapshot::is_field)
+    }
+
+    fn read(source: &str, is_name: fn(&str) -> bool) -> Result<Self, RoomTemplateError> {
         let mut segments = Vec::new();
         let mut rest = source;
         while !rest.is_empty() {
             let (segment, tail) = match rest.strip_prefix('{') {
-                Some(inner) => variable(inner)?,
+                Some(inner) => variable(inner, is_name)?,
                 None => text(rest)?,
             };
             if let Segment::Variable(name) = &segment {
@@ -134,11 +143,14 @@ impl fmt::Debug for RoomTemplate {
     }
 }
 
-fn variable(inner: &str) -> Result<(Segment, &str), RoomTemplateError> {
+fn is_word(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphabetic())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+fn variable(inner: &str, is_name: fn(&str) -> bool) -> Result<(Segment, &str), RoomTemplateError> {
     let (name, tail) = inner.split_once('}').ok_or(RoomTemplateError::Brace)?;
-    let word = name.starts_with(|c: char| c.is_ascii_alphabetic())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    if !word {
+    if !is_name(name) {
         return Err(RoomTemplateError::Name(name.to_owned()));
     }
     Ok((Segment::Variable(name.to_owned()), tail))

@@ -35,6 +35,9 @@ pub fn status(node: &Node) -> Status {
         (Phase::Starting, _) => Status::Starting,
         (Phase::Draining | Phase::Closed, _) => Status::Draining,
         (Phase::Ready, _) if node.is_stuck() => Status::Stuck,
+        (Phase::Ready, Health::Ok) if node.streams.iter().any(|it| it.lost_lately().is_some()) => {
+            Status::Degraded
+        }
         (Phase::Ready, Health::Ok) if matches!(mongo, Some(MongoHealth::Degraded { .. })) => {
             Status::Degraded
         }

@@ -17,6 +17,7 @@ use crate::{
     event::{AckCall, AckReport, Body, Delivery, Emit, EmitRequest, RoomClass, room_names},
     node::Node,
     recovery::slot::Offset,
+    streams::is_change,
 };
 
 /// An emit that was taken in.
@@ -44,6 +45,7 @@ impl Hub {
     pub async fn begin(&self, node: &Node, request: EmitRequest) -> Result<Begun, EmitError> {
         let namespace = self.check(node, &request)?;
         let id = request.id.clone().unwrap_or_else(|| node.ids.emit());
+        let is_repeat = is_change(&id) && !self.changes.is_first(&id, Instant::now().into_std());
         let (live, single) = self.by_class(node, &request);
         let mut except = room_names_or_none(&request.except);
         let alone = live.is_empty() && single.len() == 1;
@@ -56,6 +58,7 @@ impl Hub {
                 except: except.clone(),
             };
             match class {
+                RoomClass::Conflated(_) if is_repeat => {}
                 RoomClass::Conflated(interval) => self.conflated(&request, part, interval).await,
                 _ => {
                     appends.push(node.recovery.submit(&request, &part, &id).await);
@@ -64,7 +67,7 @@ impl Hub {
             }
             except.push(room);
         }
-        if !live.is_empty() {
+        if !live.is_empty() && !is_repeat {
             let delivery = if request.volatile {
                 Delivery::Volatile
             } else {

@@ -86,6 +86,8 @@ pub(crate) enum Command {
     Effects {
         socket: SocketKey,
         effects: Vec<Effect>,
+        /// The work's number, if something is held back for it.
+        settled: Option<u64>,
     },
     /// A question, or an act of an operator.
     Run(Box<dyn FnOnce(&mut State) + Send>),

@@ -203,6 +203,7 @@ impl State {
             following: held.map(|held| Box::new(Following::of(held))),
             announced: 0,
             held: Some(HeldBack::default()),
+            settling: None,
             acks: HashMap::new(),
             auth,
         }) as SocketIndex;

@@ -184,6 +184,14 @@ impl State {
             }
             return;
         }
+        if let Some(settling) = &mut socket.settling
+            && settling.holds(emit)
+        {
+            if settling.hold(emit.clone()) > HELD_LIMIT {
+                self.close(connection, Reason::Unavailable);
+            }
+            return;
+        }
         let keep = match &emit.delivery {
             Delivery::Live | Delivery::Acknowledged(_) | Delivery::Recoverable { .. } => {
                 Keep::Always

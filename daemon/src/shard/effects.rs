@@ -19,7 +19,14 @@ impl State {
     /// that follow a change of rooms wait until that change is kept; where there are peers, they
     /// wait until those know of it.
     pub(super) fn apply(&mut self, key: SocketKey, effects: Vec<Effect>) {
+        self.carry_out(key, effects, false);
+    }
+
+    /// The same; where all that was joined before is `settled`, acknowledgements need not wait for
+    /// it.
+    pub(super) fn carry_out(&mut self, key: SocketKey, effects: Vec<Effect>, settled: bool) {
         let mut rooms_changed = false;
+        let mut must_wait = !settled;
         for effect in effects {
             if self.socket(key).is_none() {
                 return;
@@ -27,6 +34,13 @@ impl State {
             match effect {
                 Effect::Join(room) => rooms_changed |= self.join_again(key, &room),
                 Effect::Leave(room) => rooms_changed |= self.leave_once_kept(key, &room),
+                Effect::Settled { rooms, work } => {
+                    if std::mem::take(&mut rooms_changed) {
+                        must_wait = true;
+                        self.keep_record(key);
+                    }
+                    self.settle(key, rooms, work);
+                }
                 Effect::Ack {
                     id,
                     args,
@@ -38,9 +52,10 @@ impl State {
                         attachments,
                     };
                     if std::mem::take(&mut rooms_changed) {
+                        must_wait = true;
                         self.keep_record(key);
                     }
-                    self.ack(key, ack);
+                    self.ack(key, ack, must_wait);
                 }
                 Effect::Emit(event) => self.emit_to(key, &event),
                 Effect::Disconnect { close } => self.disconnect(key, close),
@@ -80,13 +95,17 @@ impl State {
         self.leave(key.index, room)
     }
 
-    fn ack(&mut self, key: SocketKey, ack: Ack) {
+    fn ack(&mut self, key: SocketKey, ack: Ack, must_wait: bool) {
         let Some(socket) = self.socket(key) else {
             return;
         };
+        let connection = socket.connection;
         let args: Vec<&str> = ack.args.iter().map(|arg| arg.get()).collect();
         let frames = socket::encode_ack(&socket.namespace_name, ack.id, &args, &ack.attachments);
-        self.when_registered(key, Then::Ack(frames));
+        match must_wait {
+            true => self.when_registered(key, Then::Ack(frames)),
+            false => self.send(connection, &frames, Keep::Always),
+        }
     }
 
     /// Sends an event to one socket, as a live one.
@@ -114,7 +133,12 @@ impl State {
         let mailbox = self.node.hub.shards[self.index].mailbox.clone();
         let work = async move {
             let effects = work.await;
-            let _ = mailbox.send(Command::Effects { socket, effects }).await;
+            let done = Command::Effects {
+                socket,
+                effects,
+                settled: None,
+            };
+            let _ = mailbox.send(done).await;
         };
         // What a client asked for is done though it did not wait for the answer.
         self.job(Box::pin(work), None);

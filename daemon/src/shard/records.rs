@@ -203,6 +203,7 @@ impl State {
             following.watched.clear();
             let waiting = std::mem::take(&mut following.waiting);
             self.send(connection, &waiting, Keep::Always);
+            self.begin_work(key);
         }
     }
 

@@ -21,6 +21,8 @@ pub(super) enum Then {
     Ack(Vec<Frame>),
     /// CONNECT is answered.
     Welcome,
+    /// Work of this number begins.
+    Begin(u64),
     /// What the socket missed is read.
     Read(Box<Returning>),
 }
@@ -72,6 +74,7 @@ impl State {
         match then {
             Then::Ack(frames) => self.send_ack(key, frames),
             Then::Welcome => self.welcome(key),
+            Then::Begin(number) => self.registered_work(key, number),
             Then::Read(returning) => self.read_missed(key, returning),
         }
     }

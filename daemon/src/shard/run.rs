@@ -103,7 +103,7 @@ impl State {
             true => &joined.guarded,
             false => &joined.plain,
         };
-        let is_held = socket.held.is_some();
+        let is_held = socket.held.is_some() || socket.settling.is_some();
         let connection = connection_of(&mut self.connections, key);
         let Some(connection) = connection.filter(|it| !is_held && it.websocket.is_some()) else {
             // Answers to polls are made of single packets, and so is what is held back.

@@ -24,6 +24,7 @@ use super::{
     registering::Registering,
     rooms::{Joined, Left, NamespaceId, Rooms, SocketIndex},
     run::Run,
+    settling::Settling,
     timers::{Due, Timers},
 };
 use crate::{
@@ -136,6 +137,8 @@ pub(crate) struct Socket {
     pub(super) announced: u64,
     /// Emits that arrive before CONNECT is answered.
     pub(super) held: Option<HeldBack>,
+    /// Work whose effects are to come before what its rooms are sent, and what is held back for it.
+    pub(super) settling: Option<Box<Settling>>,
     /// Emits that wait for this client's acknowledgement, by packet id.
     pub(super) acks: HashMap<u64, Arc<AckCall>>,
     /// Its CONNECT payload, if the handler keeps it.

@@ -272,7 +272,16 @@ impl Shard {
                 record,
                 stored,
             } => state.kept(socket, record, stored),
-            Command::Effects { socket, effects } => state.apply(socket, effects),
+            Command::Effects {
+                socket,
+                effects,
+                settled: None,
+            } => state.apply(socket, effects),
+            Command::Effects {
+                socket,
+                effects,
+                settled: Some(number),
+            } => state.settled(socket, number, effects),
             Command::Run(question) => question(&mut state),
             Command::Drain { spread, done } => {
                 drop(state);

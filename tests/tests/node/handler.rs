@@ -14,7 +14,7 @@ use tidings::app::handler::{
     SocketContext,
 };
 use tidings::config::Config;
-use tidings::event::RoomClass;
+use tidings::event::{EmitRequest, Event, RoomClass};
 use tidings::gateway::{self, Application, Extras, Gateway};
 use tidings::http::public::{PublicRequest, Routes};
 use tidings::node::Node;
@@ -24,6 +24,9 @@ use tokio::sync::watch;
 
 /// More than the control plane has under way and in its queue.
 const FLOOD: usize = 6000;
+
+/// The room of those whose answers settle.
+const ROOM: &str = "settled";
 
 /// Echoes, unless an event's name tells it to panic, or to answer later.
 #[derive(Default)]
@@ -79,14 +82,23 @@ impl Handler for Obedient {
             args,
             attachments: Vec::new(),
         };
-        if event.event.name != "later" {
-            return context.ask(answer);
-        }
         let mut time = self.time.subscribe();
-        context.ask(Effect::Later(Box::pin(async move {
-            let _ = time.wait_for(|is_now| *is_now).await;
-            vec![answer]
-        })));
+        let work: BoxFuture<Vec<Effect>> = match &*event.event.name {
+            "later" | "settled" => Box::pin(async move {
+                let _ = time.wait_for(|is_now| *is_now).await;
+                vec![answer]
+            }),
+            "settled panic" => Box::pin(async { panic!("as it was told to") }),
+            _ => return context.ask(answer),
+        };
+        if event.event.name == "later" {
+            return context.ask(Effect::Later(work));
+        }
+        context.ask(Effect::Join(ROOM.into()));
+        context.ask(Effect::Settled {
+            rooms: vec![ROOM.into()],
+            work,
+        });
     }
 }
 
@@ -278,4 +290,50 @@ async fn is_not_asked_about_who_has_gone() {
         handler.asked(),
         ["{\"name\":\"flooding\"}", "{\"name\":\"patient\"}"]
     );
+}
+
+/// What happens to a room comes after the outcome of work that is about the room; all else does not
+/// wait for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn whose_work_settles_is_answered_before_what_happens_meanwhile() {
+    let served = Served::new(Obedient::default(), |_| {}).await;
+    let (mut client, _) = served.joined("waiting").await;
+    client.send("421[\"settled\"]").await;
+    client.send("422[\"echo\"]").await;
+    assert_eq!(client.text_past_pings().await, "432[]");
+    let node = served.gateway.node();
+    for (room, name) in [(ROOM, "held"), ("", "all"), (ROOM, "held too")] {
+        let rooms = [room].into_iter().filter(|room| !room.is_empty());
+        let request = EmitRequest {
+            namespace: "/".into(),
+            rooms: rooms.map(str::to_owned).collect(),
+            except: Vec::new(),
+            event: Event {
+                name: name.into(),
+                args: Vec::new(),
+                attachments: Vec::new(),
+            },
+            volatile: false,
+            id: None,
+            local: false,
+        };
+        let emitted = node.hub().emit(node, request).await;
+        emitted.expect("the node takes emits");
+    }
+    assert_eq!(client.text_past_pings().await, "42[\"all\"]");
+    served.is_time(true);
+    for text in ["431[]", "42[\"held\"]", "42[\"held too\"]"] {
+        assert_eq!(client.text_past_pings().await, text);
+    }
+    drop(client);
+    served.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whose_work_panics_holds_nothing_back_for_ever() {
+    let served = Served::new(Obedient::default(), |_| {}).await;
+    let mut victim = served.connect().await;
+    victim.send("427[\"settled panic\"]".to_owned()).await;
+    victim.end().await;
+    served.end().await;
 }

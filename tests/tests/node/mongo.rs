@@ -3,5 +3,8 @@
 mod cost;
 mod kit;
 mod logout;
+mod migrate;
 mod sessions;
+mod snapshots;
+mod streams;
 mod trouble;

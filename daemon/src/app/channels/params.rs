@@ -43,6 +43,8 @@ pub(super) struct Rejected {
 pub(super) struct Wanted {
     pub(super) value: String,
     pub(super) rooms: Vec<Arc<str>>,
+    /// The values of the channel's variables.
+    pub(super) choice: BTreeMap<String, String>,
 }
 
 /// An event's first argument as an object; a client may not speak for another user.
@@ -112,7 +114,14 @@ pub(super) fn wanted(
                 .unwrap_or_default(),
             _ => choice.values().cloned().collect::<Vec<_>>().join(":"),
         };
-        Wanted { value, rooms }
+        let choice = choice.into_iter();
+        Wanted {
+            value,
+            rooms,
+            choice: choice
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect(),
+        }
     });
     Ok((wanted.collect(), rejected))
 }

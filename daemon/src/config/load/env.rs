@@ -3,6 +3,7 @@
 use super::super::channels::{CHANNEL_KEYS, PARAM_KEYS};
 use super::super::keys::SECTIONS;
 use super::super::problem::{Problem, nearest};
+use super::super::snapshot::SNAPSHOT_KEYS;
 use super::super::{Namespace, Secret, kind};
 use super::{Loader, Place, Raw, Source, assign};
 
@@ -38,6 +39,9 @@ impl Loader {
         match steps[..] {
             ["namespaces"] => self.namespace_list(variable, value),
             ["channels", channel, key] => self.channel_setting(variable, channel, key, value),
+            ["channels", channel, "snapshot", key] => {
+                self.snapshot_setting(variable, [channel, key], value);
+            }
             ["channels", channel, "params", param, key] => {
                 self.param_setting(variable, [channel, param, key], value);
             }
@@ -88,6 +92,17 @@ impl Loader {
             Raw::Env(value),
             &mut self.problems,
         );
+    }
+
+    fn snapshot_setting(&mut self, variable: &str, path: [&str; 2], value: &str) {
+        let [channel, key] = path;
+        let name = self.channel_called(channel, variable);
+        let table = format!("channels.{name}.snapshot");
+        let place = at(&table, key, variable);
+        let draft = self.channels.entry(name).or_default();
+        let snapshot = draft.snapshot.get_or_insert_default();
+        let raw = Raw::Env(value);
+        assign(snapshot, &SNAPSHOT_KEYS, place, raw, &mut self.problems);
     }
 
     fn param_setting(&mut self, variable: &str, path: [&str; 3], value: &str) {

@@ -4,7 +4,9 @@ use toml::{Table, Value};
 
 use super::super::channels::{CHANNEL_KEYS, Draft, NAMESPACE_KEYS, PARAM_KEYS, is_channel_name};
 use super::super::keys::SECTIONS;
-use super::super::{Namespace, problem};
+use super::super::snapshot::SNAPSHOT_KEYS;
+use super::super::streams::STREAM_KEYS;
+use super::super::{Namespace, Stream, problem};
 use super::{Loader, Place, Raw, Source, assign};
 
 impl Loader {
@@ -29,6 +31,10 @@ impl Loader {
             return;
         };
         for (key, value) in table {
+            if (name, key.as_str()) == ("mongodb", "streams") {
+                self.file_streams(value);
+                continue;
+            }
             let raw = Raw::File(value);
             assign(
                 &mut self.config,
@@ -70,12 +76,33 @@ impl Loader {
         }
     }
 
+    fn file_streams(&mut self, value: &Value) {
+        let items = value.as_array().map(Vec::as_slice).unwrap_or_default();
+        let tables: Vec<_> = items.iter().filter_map(Value::as_table).collect();
+        if !value.is_array() || tables.len() < items.len() {
+            let what = "must be tables: [[mongodb.streams]] and its keys below".to_owned();
+            return self
+                .problems
+                .add(at("mongodb", "streams").problem(None, what));
+        }
+        for table in tables {
+            let mut stream = Stream::default();
+            for (key, value) in table {
+                let place = at("mongodb.streams", key);
+                let raw = Raw::File(value);
+                assign(&mut stream, &STREAM_KEYS, place, raw, &mut self.problems);
+            }
+            self.config.mongodb.streams.push(stream);
+        }
+    }
+
     /// Channels in the file replace the profile as a whole.
     fn file_channels(&mut self, value: &Value) {
         let Some(table) = self.table("channels", value) else {
             return;
         };
         self.channels.clear();
+        self.is_profile = false;
         for (name, value) in table {
             let draft = self.file_channel(name, value);
             self.channels.insert(name.clone(), draft);
@@ -89,9 +116,10 @@ impl Loader {
         for (key, value) in self.table(&path, value).into_iter().flatten() {
             match key.as_str() {
                 "params" => self.file_params(&path, value, &mut draft),
+                "snapshot" => self.file_snapshot(&path, value, &mut draft),
                 key => {
                     let place = Place {
-                        beside: &["params"],
+                        beside: &["params", "snapshot"],
                         ..at(&path, key)
                     };
                     let raw = Raw::File(value);
@@ -111,6 +139,16 @@ impl Loader {
                 let raw = Raw::File(value);
                 assign(param, &PARAM_KEYS, at(&path, key), raw, &mut self.problems);
             }
+        }
+    }
+
+    fn file_snapshot(&mut self, channel: &str, value: &Value, draft: &mut Draft) {
+        let path = format!("{channel}.snapshot");
+        let snapshot = draft.snapshot.get_or_insert_default();
+        for (key, value) in self.table(&path, value).into_iter().flatten() {
+            let place = at(&path, key);
+            let raw = Raw::File(value);
+            assign(snapshot, &SNAPSHOT_KEYS, place, raw, &mut self.problems);
         }
     }
 

@@ -1,5 +1,7 @@
 //! How the shared MongoDB is, for people and for Prometheus.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use serde_json::{Value, json};
 use tidings_storage::mongo::{Mongo, MongoHealth};
 
@@ -10,6 +12,7 @@ use crate::{
         shared::{SharedSessions, Watching},
     },
     node::Node,
+    streams::StreamFigures,
 };
 
 /// MongoDB in detailed health; nothing if none is shared.
@@ -29,6 +32,8 @@ pub(super) fn view(node: &Node) -> Value {
     if let Some(shared) = &node.shared {
         view["logout"] = logout(&shared.watching());
     }
+    let streams: Vec<_> = node.streams.iter().map(|it| stream(it)).collect();
+    view["streams"] = json!(streams);
     view
 }
 
@@ -50,6 +55,17 @@ fn logout(watching: &Watching) -> Value {
     }
 }
 
+fn stream(figures: &StreamFigures) -> Value {
+    json!({
+        "name": figures.name,
+        "reading": figures.reading.load(Relaxed),
+        "emitted": figures.emitted.load(Relaxed),
+        "skipped": figures.skipped.load(Relaxed),
+        "lost": figures.lost.load(Relaxed),
+        "lostAt": figures.lost_lately().map(rfc3339),
+    })
+}
+
 /// Adds MongoDB's figures, if one is shared.
 pub(super) fn expose(node: &Node, text: &mut Exposition) {
     let Some(mongo) = &node.mongo else { return };
@@ -67,6 +83,7 @@ pub(super) fn expose(node: &Node, text: &mut Exposition) {
     if let Some(shared) = &node.shared {
         sessions(shared, text);
     }
+    streams(node, text);
 }
 
 fn sessions(shared: &SharedSessions, text: &mut Exposition) {
@@ -106,6 +123,60 @@ fn sessions(shared: &SharedSessions, text: &mut Exposition) {
         ),
     ] {
         text.single(name, "counter", help, count);
+    }
+}
+
+/// A figure of each stream: name, kind, meaning, value.
+type Figure = (
+    &'static str,
+    &'static str,
+    &'static str,
+    fn(&StreamFigures) -> u64,
+);
+
+const FIGURES: [Figure; 5] = [
+    (
+        "mongodb_stream_reading",
+        "gauge",
+        "Whether this node reads the stream.",
+        |it| u64::from(it.reading.load(Relaxed)),
+    ),
+    (
+        "mongodb_stream_emitted_total",
+        "counter",
+        "Changes that became events.",
+        |it| it.emitted.load(Relaxed),
+    ),
+    (
+        "mongodb_stream_skipped_total",
+        "counter",
+        "Changes that cannot become events.",
+        |it| it.skipped.load(Relaxed),
+    ),
+    (
+        "mongodb_stream_retried_total",
+        "counter",
+        "Emits of changes that were refused and tried again.",
+        |it| it.retried.load(Relaxed),
+    ),
+    (
+        "mongodb_stream_lost_total",
+        "counter",
+        "How often changes were missed.",
+        |it| it.lost.load(Relaxed),
+    ),
+];
+
+fn streams(node: &Node, text: &mut Exposition) {
+    if node.streams.is_empty() {
+        return;
+    }
+    for (name, kind, help, value) in FIGURES {
+        text.family(name, kind, help);
+        for figures in &node.streams {
+            let labels = format!("{{stream=\"{}\"}}", figures.name);
+            text.sample(name, &labels, value(figures));
+        }
     }
 }
 
