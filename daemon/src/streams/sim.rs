@@ -183,7 +183,7 @@ impl World {
     }
 
     fn tell(&mut self, n: usize, start: u64, input: Input<u64>) {
-        let local = self.now - self.nodes[n].behind;
+        let local = self.now.saturating_sub(self.nodes[n].behind);
         let actions = self.nodes[n].reader.handle(input, local);
         for action in actions {
             match action {
@@ -295,7 +295,7 @@ impl World {
         }
         let pause = 3 + self.below(40);
         self.at(self.now + pause, Event::Read(n, start, opening));
-        let local = self.now - self.nodes[n].behind;
+        let local = self.now.saturating_sub(self.nodes[n].behind);
         let may = self.nodes[n]
             .reader
             .until()
@@ -355,7 +355,7 @@ impl World {
             return;
         }
         let start = self.nodes[n].start + 1;
-        let local = self.now - self.nodes[n].behind;
+        let local = self.now.saturating_sub(self.nodes[n].behind);
         self.nodes[n].start = start;
         self.nodes[n].alive = true;
         self.nodes[n].open = None;
