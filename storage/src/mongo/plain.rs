@@ -15,12 +15,16 @@
 //! | min key, max key, undefined, DB pointer | `null` |
 
 use std::fmt::Write;
+use std::ops::RangeInclusive;
 
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, RawArray, RawBsonRef, RawDocument, error::Result};
 
 /// Levels of nesting; MongoDB allows no more than 100.
 const DEEPEST: usize = 120;
+
+/// The years 0 to 9999 in Unix milliseconds.
+const DATES: RangeInclusive<i64> = -62_167_219_200_000..=253_402_300_799_999;
 
 /// Writes a document as JSON behind what there is.
 pub(super) fn write_document(document: &RawDocument, out: &mut String) -> Result<()> {
@@ -92,6 +96,10 @@ fn any(value: RawBsonRef<'_>, out: &mut String, depth: usize) -> Result<()> {
             out.push_str(&serde_json::Value::from(number).to_string());
         }
         RawBsonRef::ObjectId(id) => string(&id.to_hex(), out),
+        // Further dates have no such text; the driver would give the furthest that has one.
+        RawBsonRef::DateTime(date) if !DATES.contains(&date.timestamp_millis()) => {
+            out.push_str("null");
+        }
         RawBsonRef::DateTime(date) => match date.try_to_rfc3339_string() {
             Ok(text) => string(&with_milliseconds(&text), out),
             Err(_) => out.push_str("null"),
@@ -170,7 +178,7 @@ mod tests {
             (Bson::Int64(i64::MAX), "9223372036854775807"),
             (Bson::Double(190.5), "190.5"),
             (Bson::Double(100.0), "100"),
-            (Bson::Double(1e300), "1e300"),
+            (Bson::Double(1e300), "1e+300"),
             (Bson::Double(f64::NAN), "null"),
             (Bson::ObjectId(id), r#""65f0c0ffee0123456789abcd""#),
             (
@@ -180,6 +188,22 @@ mod tests {
             (
                 Bson::DateTime(DateTime::from_millis(1_700_000_000_000)),
                 r#""2023-11-14T22:13:20.000Z""#,
+            ),
+            (
+                Bson::DateTime(DateTime::from_millis(*DATES.start())),
+                r#""0000-01-01T00:00:00.000Z""#,
+            ),
+            (
+                Bson::DateTime(DateTime::from_millis(*DATES.end())),
+                r#""9999-12-31T23:59:59.999Z""#,
+            ),
+            (
+                Bson::DateTime(DateTime::from_millis(*DATES.start() - 1)),
+                "null",
+            ),
+            (
+                Bson::DateTime(DateTime::from_millis(*DATES.end() + 1)),
+                "null",
             ),
             (Bson::DateTime(DateTime::MAX), "null"),
             (Bson::Decimal128(decimal), r#""12.50""#),
