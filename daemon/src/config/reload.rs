@@ -1,7 +1,8 @@
 //! What a running node takes over from a configuration that changed, and what it cannot. Pure.
 //!
 //! It takes over certificates, origins, secrets and limits; and channels, as far as no room that
-//! exists would come to promise something else.
+//! exists would come to promise something else. What is shared by a MongoDB stays: the connection,
+//! whose sessions are cached here, and the streams that are read.
 
 use super::keys::SECTIONS;
 use super::problem::Problems;
@@ -41,7 +42,14 @@ impl Change {
             let (old, new) = (running.channels.get(&name), wanted.channels.get(&name));
             if keeps_rooms(old, new) {
                 match new {
-                    Some(new) => config.channels.insert(name, new.clone()),
+                    Some(new) => {
+                        let mut new = new.clone();
+                        if running.mongodb.uri.is_none() {
+                            // There is nothing to read one from before the restart.
+                            new.snapshot = None;
+                        }
+                        config.channels.insert(name, new)
+                    }
                     None => config.channels.remove(&name),
                 };
             }
@@ -106,12 +114,17 @@ fn differences(one: &Config, other: &Config) -> Vec<String> {
                 // Secrets all look alike.
                 ("auth", "secrets") => one.auth.secrets != other.auth.secrets,
                 ("auth", "api_key") => one.auth.api_key != other.auth.api_key,
+                ("mongodb", "uri") => one.mongodb.uri != other.mongodb.uri,
+                ("session", "secret") => one.session.secret != other.session.secret,
                 _ => (key.show)(one) != (key.show)(other),
             };
             if differs {
                 names.push(format!("{}.{}", section.name, key.name));
             }
         }
+    }
+    if one.mongodb.streams != other.mongodb.streams {
+        names.push("mongodb.streams".to_owned());
     }
     if one.namespaces != other.namespaces {
         names.push("namespaces".to_owned());
@@ -223,6 +236,39 @@ mod tests {
         assert_eq!(applied(b), (vec![], names(&["a"])));
         assert_eq!(applied(&format!("{live}{b}")), (vec![], names(&["a"])));
         assert_eq!(applied(&format!("{a}{elsewhere}")), (vec![], names(&["b"])));
+    }
+
+    #[test]
+    fn what_is_of_mongodb_needs_a_restart_but_for_the_snapshots_that_it_can_answer() {
+        let names = |names: &[&str]| names.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
+        let node = "[node]\nname = 'n'\n";
+        let one = format!("{node}[mongodb]\nuri = 'mongodb://u:one@db/app'\n");
+        let other = format!(
+            "{node}[mongodb]\nuri = 'mongodb://u:other@db/app'\nsessions = 'logins'\ntimeout = '1s'
+             [session]\nsecret = 'one'\ncache = '9s'
+             [[mongodb.streams]]\nname = 's'\ncollection = 'c'\nevent = 'e'\nroom = 'r'"
+        );
+        let all = [
+            "mongodb.uri",
+            "mongodb.sessions",
+            "mongodb.timeout",
+            "session.secret",
+            "session.cache",
+            "mongodb.streams",
+        ];
+        assert_eq!(change(&one, &other), (vec![], names(&all)));
+
+        let news = |limit: u32| {
+            format!(
+                "[channels.news]\nrooms = ['news']\nsnapshot.collection = 'news'
+                 snapshot.limit = {limit}\n"
+            )
+        };
+        let (few, many) = (one.clone() + &news(1), one.clone() + &news(9));
+        assert_eq!(change(&few, &many), (names(&["channels.news"]), vec![]));
+        // The first MongoDB: the built-in channels have snapshots with it.
+        let first = ["mongodb.uri", "channels.portfolio", "channels.trades"];
+        assert_eq!(change(node, &one), (vec![], names(&first)));
     }
 
     #[test]

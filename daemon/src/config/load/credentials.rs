@@ -24,12 +24,14 @@ enum As {
 }
 
 /// The settings that a credential can set. Others in the folder are somebody else's.
-const CREDENTIALS: [(&str, &str, As); 5] = [
+const CREDENTIALS: [(&str, &str, As); 7] = [
     ("tls", "cert", As::Path),
     ("tls", "key", As::Path),
     ("cluster", "key", As::Path),
     ("auth", "api_key", As::Text),
     ("auth", "secrets", As::Lines),
+    ("mongodb", "uri", As::Text),
+    ("session", "secret", As::Text),
 ];
 
 impl Loader {

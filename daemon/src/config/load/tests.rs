@@ -640,6 +640,8 @@ fn credentials_come_between_the_file_and_the_environment() {
         "the first, with a comma\n\nthe second, as old\n",
     );
     put("somebody.elses", "secret");
+    put("mongodb.uri", "mongodb://u:p@db/app\n");
+    put("session.secret", "of the application\n");
     let key = tidings_cluster::ClusterKey::generate().unwrap();
     put("cluster.key", &key);
     let file = "[auth]\napi_key = \"one that the file has\"\n
@@ -652,6 +654,10 @@ fn credentials_come_between_the_file_and_the_environment() {
     let secrets = ["the first, with a comma", "the second, as old"].map(Secret::new);
     assert_eq!(config.auth.secrets, secrets);
     assert_eq!(config.cluster.key, Some(folder.path().join("cluster.key")));
+    let uri = Some(Secret::new("mongodb://u:p@db/app"));
+    assert_eq!(config.mongodb.uri, uri);
+    let secret = Some(Secret::new("of the application"));
+    assert_eq!(config.session.secret, secret);
     let config = load(
         file,
         &[directory, ("TIDINGS_API_KEY", "one that comes before all")],
