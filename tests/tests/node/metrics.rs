@@ -24,13 +24,21 @@ async fn metrics(node: &RunningNode) -> String {
     response.text().to_owned()
 }
 
-/// `name kind` of all families, of one of a cluster that speaks TLS: it has all that there are.
+const STREAM: &str = "[[mongodb.streams]]\nname = \"s\"\ncollection = \"c\"\n\
+                      event = \"e\"\nroom = \"r:{userId}\"\n";
+
+/// `name kind` of all families, of one of a cluster that speaks TLS and shares a MongoDB, which need
+/// not be there: it has all that there are.
 async fn there() -> BTreeSet<String> {
     let certificate = Certificate::new();
     let node = member("a", &new_key());
     let cert = node.file("chain.pem", &certificate.chain);
     let key = node.file("key.pem", &certificate.key);
     let node = node.config("tls.cert", cert).config("tls.key", key);
+    let node = node
+        .config("auth.mode", "session")
+        .config("mongodb.uri", "mongodb://127.0.0.1:1/app")
+        .tables(STREAM);
     let text = metrics(&node.start().await).await;
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     types.map(str::to_owned).collect()
