@@ -6,7 +6,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | `reader` | PURE: which node reads, and how far it has come |
+//! | `reader`, `reader/` | PURE: which node reads, and how far it has come |
 //! | `run` | carries that out: the document in MongoDB, the stream, the clock |
 //! | `pump` | from the stream to the rooms, in order |
 //! | `figures` | what health and metrics tell |
