@@ -17,6 +17,7 @@
 //! | `annotate` | the annotated defaults that `tidings config` prints |
 //! | `describe` | the summary that `tidings check` prints |
 //! | `snapshot` | what a subscription is answered with |
+//! | `stored` | lists of what users subscribe to |
 //! | `streams` | changes that become events |
 //! | `room`, `param`, `origin`, `secret` | values with rules of their own |
 
@@ -44,6 +45,7 @@ mod room;
 mod secret;
 mod snapshot;
 mod source;
+mod stored;
 mod streams;
 
 pub use annotate::annotated_defaults;
@@ -58,6 +60,7 @@ pub use room::{RoomTemplate, RoomTemplateError, USER_VARIABLE};
 pub use secret::Secret;
 pub use snapshot::{Condition, Order, Snapshot, Term};
 pub use source::Source;
+pub use stored::Stored;
 pub use streams::Stream;
 
 /// Everything an operator can decide about one node.
@@ -263,8 +266,10 @@ pub struct MongoDb {
     pub database: String,
     /// The collection of sessions; empty if none are shared.
     pub sessions: String,
-    /// Whether the built-in channels have snapshots.
+    /// Whether the built-in channels have snapshots and stored lists.
     pub snapshots: bool,
+    /// Whether clients are subscribed to the stored list of the built-in watchlist as they connect.
+    pub join_watchlists: bool,
     /// The longest time that an operation may take.
     pub timeout: Duration,
     /// Changes that become events.
@@ -339,6 +344,8 @@ pub struct Channel {
     pub namespace: String,
     /// What of MongoDB a subscription is answered with.
     pub snapshot: Option<Snapshot>,
+    /// What of MongoDB its users subscribe to.
+    pub stored: Option<Stored>,
 }
 
 /// What recoverable rooms of a channel keep; what is not said is as in [`Recovery`].

@@ -10,12 +10,14 @@
 //! | `subscribe` | joins and leaves them |
 //! | `ledger` | which subscriptions were counted |
 //! | `snapshot` | what a subscription is answered with, from MongoDB |
+//! | `stored` | subscribes to what MongoDB has of a user's own list |
 //! | `answer` | PURE: what clients are answered with |
 
 mod answer;
 mod ledger;
 mod params;
 mod snapshot;
+mod stored;
 mod subscribe;
 
 use std::{
@@ -51,11 +53,12 @@ use crate::{
 /// Who connects without saying who, where nobody is asked.
 const ANONYMOUS: &str = "anonymous";
 
-/// The default handler.
+/// The default handler; a cheap handle.
+#[derive(Clone)]
 pub struct Channels {
     /// A reload may change them, but not what an existing room promises.
     channels: Live<BTreeMap<String, Channel>>,
-    namespaces: HashSet<String>,
+    namespaces: Arc<HashSet<String>>,
     /// Whether recoverable rooms are recovered.
     recovery: bool,
     authenticator: Authenticator,
@@ -63,7 +66,7 @@ pub struct Channels {
     ledger: Ledger,
     snapshots: Option<Snapshots>,
     /// Requests that were answered later.
-    claims: AtomicU64,
+    claims: Arc<AtomicU64>,
 }
 
 impl Channels {
@@ -79,13 +82,13 @@ impl Channels {
     ) -> Self {
         Self {
             channels,
-            namespaces: namespaces.into_iter().collect(),
+            namespaces: Arc::new(namespaces.into_iter().collect()),
             recovery,
             authenticator,
             limits,
             ledger: Ledger::default(),
             snapshots,
-            claims: AtomicU64::new(0),
+            claims: Arc::default(),
         }
     }
 
@@ -178,6 +181,9 @@ impl Handler for Channels {
                 // The limit was lowered: the room stays, uncounted.
                 self.ledger.remove(context.socket.id, room);
             }
+        }
+        if !context.socket.recovered {
+            self.join_at_connect(context);
         }
     }
 

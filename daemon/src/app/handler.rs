@@ -156,6 +156,9 @@ pub struct SocketView<'a> {
     pub transport: Transport,
 }
 
+/// What is decided on a shard's thread.
+pub type Decision = Box<dyn FnOnce(&mut SocketContext<'_>) + Send>;
+
 /// What a handler asks the shard to do.
 pub enum Effect {
     /// Send an event to this socket.
@@ -182,7 +185,9 @@ pub enum Effect {
     Broadcast(EmitRequest),
     /// Work for the control plane; its effects are carried out when it is done.
     Later(BoxFuture<Vec<Effect>>),
-    /// The same, begun once the joins before it are what an acknowledgement would promise. What
+    /// Decide anew on the shard, as with an event: what was learned meanwhile may ask for anything.
+    Decide(Decision),
+    /// As `Later`, begun once the joins before it are what an acknowledgement would promise. What
     /// comes through `rooms` from now on is held back until its effects have been carried out: the
     /// client sees all of it after them.
     Settled {

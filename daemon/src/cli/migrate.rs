@@ -150,6 +150,19 @@ async fn sessions_without_end(
 
 fn needs(config: &Config) -> Vec<Need> {
     let channels = config.channels.iter();
+    let lists = channels.clone().filter_map(|(name, channel)| {
+        let stored = channel.stored.as_ref()?;
+        let compared = stored.filter.iter();
+        let keys: Vec<_> = compared
+            .map(|condition| (condition.field.clone(), false))
+            .collect();
+        Some(Need {
+            collection: stored.collection.clone(),
+            equal: keys.len(),
+            wish: Index::wish(keys),
+            what_for: format!("channels.{name}.stored"),
+        })
+    });
     let of_channel = |(name, snapshot): (&String, &Snapshot)| {
         let compared = snapshot.filter.iter();
         let mut keys: Vec<(String, bool)> = compared
@@ -171,6 +184,7 @@ fn needs(config: &Config) -> Vec<Need> {
     channels
         .filter_map(|(name, channel)| Some((name, channel.snapshot.as_ref()?)))
         .map(of_channel)
+        .chain(lists)
         .filter(|need| need.equal > 0)
         .collect()
 }

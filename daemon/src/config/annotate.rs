@@ -3,6 +3,7 @@
 use super::channels::{CHANNEL_KEYS, Draft, NAMESPACE_KEYS, PARAM_KEYS};
 use super::keys::{Key, SECTIONS};
 use super::snapshot::SNAPSHOT_KEYS;
+use super::stored::STORED_KEYS;
 use super::streams::STREAM_KEYS;
 use super::{Channel, Class, Config, Param};
 
@@ -27,6 +28,9 @@ for a trading dashboard. A channel NAME defines the events `subscribe:NAME` and 
 const SNAPSHOT: &str = "\
 The documents in MongoDB that a subscription is answered with, as they are when its rooms are \
 joined.";
+
+const STORED: &str = "\
+A user's own list of values in MongoDB, such as a watchlist, for a channel with one variable.";
 
 const STREAMS: &str = "\
 Streams: changes in MongoDB that become events. Say [[mongodb.streams]] once for each. They need a \
@@ -90,6 +94,11 @@ impl Out {
         }
         self.comment(&format!("  snapshot: {SNAPSHOT}"));
         for key in &SNAPSHOT_KEYS {
+            self.comment(&format!("    {}: {}", key.name, key.why));
+            self.comment(&format!("      Allowed: {}.", key.allowed));
+        }
+        self.comment(&format!("  stored: {STORED}"));
+        for key in &STORED_KEYS {
             self.comment(&format!("    {}: {}", key.name, key.why));
             self.comment(&format!("      Allowed: {}.", key.allowed));
         }
@@ -248,6 +257,7 @@ mod tests {
             .map(|key| key.name)
             .chain(PARAM_KEYS.iter().map(|k| k.name))
             .chain(SNAPSHOT_KEYS.iter().map(|k| k.name))
+            .chain(STORED_KEYS.iter().map(|k| k.name))
             .chain(STREAM_KEYS.iter().map(|k| k.name))
         {
             assert!(

@@ -1,13 +1,15 @@
 //! `[[namespaces]]` and `[channels.*]`: tables whose names the operator chooses.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::defaults::{CONFLATION_INTERVAL, MAIN_NAMESPACE};
 use super::keys::{Key, key};
 use super::kind;
 use super::problem::{Problem, Problems};
-use super::{Channel, Class, Keeps, Namespace, Param, RoomTemplate, Snapshot, USER_VARIABLE};
+use super::{
+    Channel, Class, Keeps, Namespace, Param, RoomTemplate, Snapshot, Stored, USER_VARIABLE,
+};
 
 /// A channel while it is read: what was said, before what follows from it.
 #[derive(Clone)]
@@ -19,6 +21,7 @@ pub(super) struct Draft {
     namespace: String,
     pub(super) params: BTreeMap<String, Param>,
     pub(super) snapshot: Option<Snapshot>,
+    pub(super) stored: Option<Stored>,
 }
 
 /// The settings of one `[[namespaces]]`.
@@ -125,6 +128,7 @@ impl Default for Draft {
             namespace: MAIN_NAMESPACE.into(),
             params: BTreeMap::new(),
             snapshot: None,
+            stored: None,
         }
     }
 }
@@ -139,6 +143,7 @@ impl From<&Channel> for Draft {
             namespace: channel.namespace.clone(),
             params: channel.params.clone(),
             snapshot: channel.snapshot.clone(),
+            stored: channel.stored.clone(),
         }
     }
 }
@@ -152,6 +157,9 @@ impl Draft {
         self.check_params(name, problems);
         if let Some(snapshot) = &self.snapshot {
             snapshot.check(name, &self, problems);
+        }
+        if let Some(stored) = &self.stored {
+            stored.check(name, &self, problems);
         }
         for room in &self.rooms {
             for variable in room.client_variables() {
@@ -170,6 +178,7 @@ impl Draft {
             params: self.params,
             namespace: self.namespace,
             snapshot: self.snapshot,
+            stored: self.stored,
         }
     }
 
@@ -180,10 +189,10 @@ impl Draft {
         found.unwrap_or(lowered).to_owned()
     }
 
-    /// Whether clients supply this variable of its rooms.
-    pub(super) fn has_variable(&self, name: &str) -> bool {
-        let mut rooms = self.rooms.iter();
-        rooms.any(|room| room.client_variables().any(|variable| variable == name))
+    /// The variables of its rooms that clients supply.
+    pub(super) fn client_variables(&self) -> BTreeSet<&str> {
+        let rooms = self.rooms.iter();
+        rooms.flat_map(RoomTemplate::client_variables).collect()
     }
 
     fn check_rooms(&self, name: &str, problems: &mut Problems) {

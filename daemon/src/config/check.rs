@@ -133,15 +133,20 @@ fn check_mongodb(config: &Config, problems: &mut Problems) {
     let mongodb = &config.mongodb;
     let Some(uri) = &mongodb.uri else {
         let mut channels = config.channels.iter();
-        if let Some((name, _)) = channels.find(|(_, channel)| channel.snapshot.is_some()) {
-            let what = "a snapshot needs a MongoDB: set mongodb.uri".to_owned();
+        let found = channels.find_map(|(name, channel)| match channel {
+            Channel {
+                snapshot: Some(_), ..
+            } => Some((name, "snapshot")),
+            Channel {
+                stored: Some(_), ..
+            } => Some((name, "stored")),
+            _ => None,
+        });
+        if let Some((name, key)) = found {
+            let what = "needs a MongoDB: set mongodb.uri".to_owned();
             let others = ["mongodb.uri", "mongodb.uri_file"];
-            problems.conflict(
-                &format!("channels.{name}.snapshot"),
-                "{…}".into(),
-                &others,
-                what,
-            );
+            let key = format!("channels.{name}.{key}");
+            problems.conflict(&key, "{…}".into(), &others, what);
         }
         return;
     };

@@ -10,7 +10,7 @@ use tidings_storage::mongo::session::{DocumentId, FieldPath};
 use super::{
     Auth, AuthMode, Channel, CharSet, Class, Cluster, Config, Drain, Engine, Http, Keeps, Limits,
     Listen, Log, LogFormat, MongoDb, Namespace, Node, Order, Param, Recovery, RoomTemplate,
-    SharedSession, Snapshot, Transports,
+    SharedSession, Snapshot, Stored, Transports,
 };
 
 const KIB: usize = 1024;
@@ -88,6 +88,7 @@ impl Default for MongoDb {
             database: String::new(),
             sessions: "sessions".into(),
             snapshots: true,
+            join_watchlists: false,
             timeout: Duration::from_secs(2),
             streams: Vec::new(),
         }
@@ -216,11 +217,12 @@ fn channel(room: &str, class: Class) -> Channel {
         params: BTreeMap::new(),
         namespace: MAIN_NAMESPACE.into(),
         snapshot: None,
+        stored: None,
     }
 }
 
-/// What the channels of a trading dashboard are answered with where MongoDB is configured.
-pub(super) fn add_profile_snapshots(channels: &mut BTreeMap<String, Channel>) {
+/// What the channels of a trading dashboard have of MongoDB where that is configured.
+pub(super) fn add_profile_data(channels: &mut BTreeMap<String, Channel>, join_watchlists: bool) {
     let portfolio = Snapshot {
         single: true,
         ..Snapshot::of_user("portfolios")
@@ -238,5 +240,14 @@ pub(super) fn add_profile_snapshots(channels: &mut BTreeMap<String, Channel>) {
         if let Some(channel) = channels.get_mut(name) {
             channel.snapshot.get_or_insert(snapshot);
         }
+    }
+    let watchlists = Stored {
+        collection: "watchlists".into(),
+        field: "symbols".into(),
+        at_connect: join_watchlists,
+        ..Stored::default()
+    };
+    if let Some(channel) = channels.get_mut("watchlist") {
+        channel.stored.get_or_insert(watchlists);
     }
 }

@@ -410,7 +410,13 @@ pub(super) const SECTIONS: [Section; 13] = [
                 kind::BOOLEAN,
                 mongodb.snapshots,
                 "Whether the built-in channels are answered with what the collections portfolios \
-                 and trades hold of the user (`userId`)."
+                 and trades hold of the user (`userId`), and know the user's symbols in watchlists."
+            ),
+            key!(
+                kind::BOOLEAN,
+                mongodb.join_watchlists,
+                "Whether clients are subscribed to these symbols as they connect; else they are \
+                 when they ask for the watchlist without symbols."
             ),
             key!(
                 kind::DURATION,

@@ -106,7 +106,8 @@ impl Loader {
         self.config.channels = channels.collect();
         secrets::read_files(&mut self.config, &mut self.problems);
         if self.is_profile && self.config.mongodb.uri.is_some() && self.config.mongodb.snapshots {
-            defaults::add_profile_snapshots(&mut self.config.channels);
+            let join_watchlists = self.config.mongodb.join_watchlists;
+            defaults::add_profile_data(&mut self.config.channels, join_watchlists);
         }
         self.config.tls.take_if(|tls| *tls == super::Tls::default());
         check::refuse_conflicts(&self.config, &mut self.problems);

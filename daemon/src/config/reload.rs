@@ -45,8 +45,9 @@ impl Change {
                     Some(new) => {
                         let mut new = new.clone();
                         if running.mongodb.uri.is_none() {
-                            // There is nothing to read one from before the restart.
+                            // There is nothing to read from before the restart.
                             new.snapshot = None;
+                            new.stored = None;
                         }
                         config.channels.insert(name, new)
                     }
@@ -267,7 +268,12 @@ mod tests {
         let (few, many) = (one.clone() + &news(1), one.clone() + &news(9));
         assert_eq!(change(&few, &many), (names(&["channels.news"]), vec![]));
         // The first MongoDB: the built-in channels have snapshots with it.
-        let first = ["mongodb.uri", "channels.portfolio", "channels.trades"];
+        let first = [
+            "mongodb.uri",
+            "channels.portfolio",
+            "channels.trades",
+            "channels.watchlist",
+        ];
         assert_eq!(change(node, &one), (vec![], names(&first)));
     }
 

@@ -122,10 +122,11 @@ impl Snapshot {
             let what = format!("must be {}", kind::NAMED_COLLECTION.allowed);
             problems.conflict(&format!("{table}.collection"), "\"\"".into(), &[], what);
         }
+        let known = draft.client_variables();
         for condition in &self.filter {
             let unknown = condition
                 .variables()
-                .find(|variable| *variable != USER_VARIABLE && !draft.has_variable(variable));
+                .find(|variable| *variable != USER_VARIABLE && !known.contains(variable));
             if let Some(variable) = unknown {
                 problems.add(Problem {
                     key: format!("{table}.filter"),

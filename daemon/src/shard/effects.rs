@@ -61,6 +61,7 @@ impl State {
                 Effect::Disconnect { close } => self.disconnect(key, close),
                 Effect::Broadcast(request) => self.broadcast(request),
                 Effect::Later(work) => self.later(key, work),
+                Effect::Decide(decision) => self.consult(key.index, decision),
             }
         }
         if rooms_changed {

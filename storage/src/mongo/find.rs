@@ -1,8 +1,10 @@
 //! Documents of an application, read as JSON.
 
+use std::collections::HashSet;
+
 use futures_util::TryStreamExt;
 use mongodb::bson::oid::ObjectId;
-use mongodb::bson::{Bson, Document, RawDocumentBuf};
+use mongodb::bson::{Bson, Document, RawBsonRef, RawDocumentBuf};
 use mongodb::options::{ReadConcern, ReadPreference, SelectionCriteria};
 
 use super::{Mongo, MongoError, plain};
@@ -110,6 +112,23 @@ impl Mongo {
             }
             texts.push(text);
         }
+        Ok(texts)
+    }
+
+    /// Reads the texts that stand in a field of documents, each once, in order: of the field itself,
+    /// or of the items of a list, at any step of its path.
+    pub async fn texts(
+        &self,
+        what: &'static str,
+        find: &Find,
+        path: &str,
+    ) -> Result<Vec<String>, FindError> {
+        let mut texts = Vec::new();
+        for document in self.find_raw(what, find).await? {
+            plain::collect_texts(RawBsonRef::Document(&document), path, &mut texts);
+        }
+        let mut seen = HashSet::new();
+        texts.retain(|text| seen.insert(text.clone()));
         Ok(texts)
     }
 

@@ -31,6 +31,25 @@ pub(super) fn write_document(document: &RawDocument, out: &mut String) -> Result
     object(document, out, 0)
 }
 
+/// Adds the texts that stand at a path; a list stands for its items. What cannot be read or is no
+/// text is passed over.
+pub(super) fn collect_texts(value: RawBsonRef<'_>, path: &str, out: &mut Vec<String>) {
+    if let RawBsonRef::Array(items) = value {
+        let items = items.into_iter().flatten();
+        return items.for_each(|item| collect_texts(item, path, out));
+    }
+    let (step, rest) = path.split_once('.').unwrap_or((path, ""));
+    match value {
+        _ if step.is_empty() => out.extend(text(value)),
+        RawBsonRef::Document(document) => {
+            if let Ok(Some(value)) = document.get(step) {
+                collect_texts(value, rest, out);
+            }
+        }
+        _ => {}
+    }
+}
+
 /// A value as the text that stands for it in the name of a room; none if it is not a text, a whole
 /// number, an id or a truth value.
 pub(super) fn text(value: RawBsonRef<'_>) -> Option<String> {
@@ -243,6 +262,28 @@ mod tests {
         assert_eq!(text_of(Bson::Int64(-3)).as_deref(), Some("-3"));
         for none in [Bson::Null, Bson::Double(0.5), Bson::from(vec![1])] {
             assert_eq!(text_of(none), None);
+        }
+    }
+
+    #[test]
+    fn texts_are_found_through_documents_and_lists() {
+        let list = doc! {
+            "symbols": ["A", 5, ["B"], { "C": 1 }, Bson::Null, 1.5],
+            "one": "D",
+            "items": [{ "of": { "symbol": "E" } }, { "of": "F" }, { "of": [{ "symbol": "G" }] }],
+        };
+        let list = RawDocumentBuf::try_from(&list).unwrap();
+        for (path, expected) in [
+            ("symbols", vec!["A", "5", "B"]),
+            ("one", vec!["D"]),
+            ("items.of.symbol", vec!["E", "G"]),
+            ("items.of", vec!["F"]),
+            ("one.more", vec![]),
+            ("none", vec![]),
+        ] {
+            let mut found = Vec::new();
+            collect_texts(RawBsonRef::Document(&list), path, &mut found);
+            assert_eq!(found, expected, "{path}");
         }
     }
 }

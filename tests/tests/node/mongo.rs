@@ -6,5 +6,6 @@ mod logout;
 mod migrate;
 mod sessions;
 mod snapshots;
+mod stored;
 mod streams;
 mod trouble;

@@ -70,6 +70,20 @@ pub(super) fn parameters(
     }
 }
 
+/// Whether a client leaves it open which values of a channel it means.
+pub(super) fn names_none(channel: &Channel, params: &serde_json::Map<String, Value>) -> bool {
+    let mut names = channel.params.keys();
+    !names.any(|name| params.contains_key(name) || params.contains_key(&format!("{name}s")))
+}
+
+/// The parameters that name these values of a channel's one variable.
+pub(super) fn naming(channel: &Channel, values: Vec<String>) -> serde_json::Map<String, Value> {
+    let name = channel.params.keys().next();
+    name.map(|name| (format!("{name}s"), values.into()))
+        .into_iter()
+        .collect()
+}
+
 /// The subscriptions that the parameters name, and the values that are not allowed.
 pub(super) fn wanted(
     channel: &Channel,

@@ -8,10 +8,17 @@ use serde_json::value::RawValue;
 use tidings_storage::mongo::{Find, FindError, FindValue, Mongo};
 
 use super::params::{Failure, Wanted};
-use crate::config::{Channel, Snapshot, Term, USER_VARIABLE};
+use crate::config::{Channel, Condition, Snapshot, Stored, Term, USER_VARIABLE};
 
 /// What health calls the reading of a snapshot.
 const READING: &str = "read a snapshot";
+
+/// What health calls the reading of a user's own list.
+const READING_LIST: &str = "read a list of subscriptions";
+
+/// Documents of such lists that one user may have, and bytes that they may take.
+const LISTS: u32 = 100;
+const LIST_BYTES: usize = 256 << 10;
 
 /// Reads of one subscription at once.
 const AT_ONCE: usize = 8;
@@ -43,6 +50,33 @@ impl Snapshots {
         // Behind the answer come the events that were held back for it.
         let max_bytes = outbox / 2;
         Self { mongo, max_bytes }
+    }
+
+    /// The values in a user's own list. Does not need what it is called on any more.
+    pub(super) fn values(
+        &self,
+        stored: &Stored,
+        user: &str,
+    ) -> impl Future<Output = Result<Vec<String>, Failure>> + Send + use<> {
+        let (mongo, field) = (self.mongo.clone(), stored.field.clone());
+        let find = Find {
+            collection: stored.collection.clone(),
+            filter: filter(&stored.filter, user, &BTreeMap::new()),
+            fields: vec![stored.field.clone()],
+            sort: vec![("_id".to_owned(), false)],
+            limit: LISTS,
+            max_bytes: LIST_BYTES,
+        };
+        async move {
+            let read = mongo.texts(READING_LIST, &find, &field).await;
+            read.map_err(|error| match error {
+                FindError::Mongo(error) => {
+                    tracing::debug!(collection = find.collection, %error, "no list");
+                    Failure::new("unavailable", "the list cannot be read now; try again")
+                }
+                FindError::TooLarge(_) => Failure::new("too_large", "the list is too large"),
+            })
+        }
     }
 
     /// What is to be read for subscriptions to a channel; nothing if it has no snapshot.
@@ -110,23 +144,10 @@ fn find(
     choice: &BTreeMap<String, String>,
     max_bytes: usize,
 ) -> Find {
-    let value = |variable: &str| match variable {
-        USER_VARIABLE => user.to_owned(),
-        _ => choice.get(variable).cloned().unwrap_or_default(),
-    };
-    let filter = snapshot.filter.iter().map(|condition| {
-        let wanted = match &condition.value {
-            Term::Text(template) => FindValue::Text(template.expand(value)),
-            Term::ObjectId(template) => FindValue::ObjectId(template.expand(value)),
-            Term::Int(number) => FindValue::Int(*number),
-            Term::Bool(truth) => FindValue::Bool(*truth),
-        };
-        (condition.field.clone(), wanted)
-    });
     let sort = snapshot.sort.iter();
     Find {
         collection: snapshot.collection.clone(),
-        filter: filter.collect(),
+        filter: filter(&snapshot.filter, user, choice),
         fields: snapshot.fields.clone(),
         sort: sort
             .map(|order| (order.field.clone(), order.descends))
@@ -137,6 +158,28 @@ fn find(
         },
         max_bytes,
     }
+}
+
+/// Conditions with the values that their variables stand for.
+fn filter(
+    conditions: &[Condition],
+    user: &str,
+    choice: &BTreeMap<String, String>,
+) -> Vec<(String, FindValue)> {
+    let value = |variable: &str| match variable {
+        USER_VARIABLE => user.to_owned(),
+        _ => choice.get(variable).cloned().unwrap_or_default(),
+    };
+    let filled = conditions.iter().map(|condition| {
+        let wanted = match &condition.value {
+            Term::Text(template) => FindValue::Text(template.expand(value)),
+            Term::ObjectId(template) => FindValue::ObjectId(template.expand(value)),
+            Term::Int(number) => FindValue::Int(*number),
+            Term::Bool(truth) => FindValue::Bool(*truth),
+        };
+        (condition.field.clone(), wanted)
+    });
+    filled.collect()
 }
 
 /// Documents as the client gets them.

@@ -9,14 +9,16 @@ use super::{
     ANONYMOUS, Channels,
     answer::{Subscribed, refused, with_member},
     ledger::Ledger,
-    params::{Failure, Rejected, Wanted, parameters, wanted},
-    snapshot::{Reads, Taken},
+    params::{Failure, Rejected, Wanted, names_none, parameters, wanted},
+    snapshot::Taken,
+    stored::Told,
 };
 use crate::{
     app::{
         handler::{ClientEvent, Effect, SocketContext},
         limits::Limits,
     },
+    config::Channel,
     node::now_ms,
 };
 
@@ -41,27 +43,25 @@ impl Channels {
             let message = format!("there is no event {name:?}; see the configured channels");
             Failure::new("unknown_event", message)
         };
-        let (verb, channel) = name.split_once(':').ok_or_else(unknown)?;
+        let (verb, called) = name.split_once(':').ok_or_else(unknown)?;
         let channels = self.channels.now();
-        let channel = channels.get(channel);
+        let channel = channels.get(called);
         let channel = channel.filter(|channel| channel.namespace == namespace);
         let channel = channel.ok_or_else(unknown)?;
-        let user = context
-            .socket
-            .user
-            .cloned()
-            .unwrap_or_else(|| ANONYMOUS.into());
+        let user = user_of(context);
         let params = parameters(event.event.args.first().copied(), &user)?;
-        let (wanted, rejected) = wanted(channel, &params, &user)?;
-        match verb {
-            "subscribe" => {
-                // Whoever asks for no answer cannot be given a snapshot.
-                let snapshots = self.snapshots.as_ref().zip(event.ack);
-                let reads =
-                    snapshots.and_then(|(it, ack)| Some((ack, it.reads(channel, &user, &wanted)?)));
-                self.subscribe(context, &user, wanted, rejected, reads)
+        match (verb, &channel.stored) {
+            ("subscribe", Some(stored)) if names_none(channel, &params) => {
+                let told = event.ack.map_or(Told::Failure, Told::Answer);
+                self.join_stored(context, called, stored, told);
+                Ok(Outcome::Later)
             }
-            "unsubscribe" => {
+            ("subscribe", _) => {
+                let chosen = wanted(channel, &params, &user)?;
+                self.subscribe(context, channel, chosen, event.ack)
+            }
+            ("unsubscribe", _) => {
+                let (wanted, rejected) = wanted(channel, &params, &user)?;
                 let answer = self.unsubscribe(context, &user, &wanted, &rejected);
                 Ok(Outcome::Done(answer))
             }
@@ -69,14 +69,18 @@ impl Channels {
         }
     }
 
-    fn subscribe(
+    /// Subscribes to values of a channel, with its snapshot if there is one.
+    pub(super) fn subscribe(
         &self,
         context: &mut SocketContext<'_>,
-        user: &str,
-        wanted: Vec<Wanted>,
-        mut rejected: Vec<Rejected>,
-        reads: Option<(u64, Reads)>,
+        channel: &Channel,
+        (wanted, mut rejected): (Vec<Wanted>, Vec<Rejected>),
+        ack: Option<u64>,
     ) -> Result<Outcome, Failure> {
+        let user = &*user_of(context);
+        // Whoever asks for no answer cannot be given a snapshot.
+        let snapshots = self.snapshots.as_ref().zip(ack);
+        let reads = snapshots.and_then(|(it, ack)| Some((ack, it.reads(channel, user, &wanted)?)));
         let claim = reads.is_some().then(|| self.claims.fetch_add(1, Relaxed));
         let (mut joined, mut claimed) = (Vec::new(), Vec::new());
         for Wanted { value, rooms, .. } in wanted {
@@ -187,6 +191,12 @@ impl Channels {
         let left: Vec<&str> = wanted.iter().map(|wanted| wanted.value.as_str()).collect();
         json!({ "ok": true, "left": left, "rejected": rejected })
     }
+}
+
+/// The user whom a socket belongs to.
+pub(super) fn user_of(context: &SocketContext<'_>) -> Arc<str> {
+    let user = context.socket.user.cloned();
+    user.unwrap_or_else(|| ANONYMOUS.into())
 }
 
 /// A request that was answered once its snapshot had been read.

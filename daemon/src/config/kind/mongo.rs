@@ -119,6 +119,12 @@ pub(in crate::config) const CONDITIONS: Kind<Vec<Condition>> = Kind {
     show: |value| show_list(value),
 };
 
+pub(in crate::config) const FIELD: Kind<String> = Kind {
+    allowed: "a field such as \"symbols\" or \"items.symbol\"",
+    read: |raw| visible(raw).filter(|text| is_field(text)).ok_or_default(),
+    show: |value| Value::String(value.clone()),
+};
+
 pub(in crate::config) const FIELDS: Kind<Vec<String>> = Kind {
     allowed: "a list of fields such as [\"symbol\", \"price.bid\"]",
     read: |raw| {

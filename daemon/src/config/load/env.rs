@@ -4,6 +4,7 @@ use super::super::channels::{CHANNEL_KEYS, PARAM_KEYS};
 use super::super::keys::SECTIONS;
 use super::super::problem::{Problem, nearest};
 use super::super::snapshot::SNAPSHOT_KEYS;
+use super::super::stored::STORED_KEYS;
 use super::super::{Namespace, Secret, kind};
 use super::{Loader, Place, Raw, Source, assign};
 
@@ -41,6 +42,9 @@ impl Loader {
             ["channels", channel, key] => self.channel_setting(variable, channel, key, value),
             ["channels", channel, "snapshot", key] => {
                 self.snapshot_setting(variable, [channel, key], value);
+            }
+            ["channels", channel, "stored", key] => {
+                self.stored_setting(variable, [channel, key], value);
             }
             ["channels", channel, "params", param, key] => {
                 self.param_setting(variable, [channel, param, key], value);
@@ -103,6 +107,17 @@ impl Loader {
         let snapshot = draft.snapshot.get_or_insert_default();
         let raw = Raw::Env(value);
         assign(snapshot, &SNAPSHOT_KEYS, place, raw, &mut self.problems);
+    }
+
+    fn stored_setting(&mut self, variable: &str, path: [&str; 2], value: &str) {
+        let [channel, key] = path;
+        let name = self.channel_called(channel, variable);
+        let table = format!("channels.{name}.stored");
+        let place = at(&table, key, variable);
+        let draft = self.channels.entry(name).or_default();
+        let stored = draft.stored.get_or_insert_default();
+        let raw = Raw::Env(value);
+        assign(stored, &STORED_KEYS, place, raw, &mut self.problems);
     }
 
     fn param_setting(&mut self, variable: &str, path: [&str; 3], value: &str) {

@@ -5,6 +5,7 @@ use toml::{Table, Value};
 use super::super::channels::{CHANNEL_KEYS, Draft, NAMESPACE_KEYS, PARAM_KEYS, is_channel_name};
 use super::super::keys::SECTIONS;
 use super::super::snapshot::SNAPSHOT_KEYS;
+use super::super::stored::STORED_KEYS;
 use super::super::streams::STREAM_KEYS;
 use super::super::{Namespace, Stream, problem};
 use super::{Loader, Place, Raw, Source, assign};
@@ -117,9 +118,10 @@ impl Loader {
             match key.as_str() {
                 "params" => self.file_params(&path, value, &mut draft),
                 "snapshot" => self.file_snapshot(&path, value, &mut draft),
+                "stored" => self.file_stored(&path, value, &mut draft),
                 key => {
                     let place = Place {
-                        beside: &["params", "snapshot"],
+                        beside: &["params", "snapshot", "stored"],
                         ..at(&path, key)
                     };
                     let raw = Raw::File(value);
@@ -149,6 +151,16 @@ impl Loader {
             let place = at(&path, key);
             let raw = Raw::File(value);
             assign(snapshot, &SNAPSHOT_KEYS, place, raw, &mut self.problems);
+        }
+    }
+
+    fn file_stored(&mut self, channel: &str, value: &Value, draft: &mut Draft) {
+        let path = format!("{channel}.stored");
+        let stored = draft.stored.get_or_insert_default();
+        for (key, value) in self.table(&path, value).into_iter().flatten() {
+            let place = at(&path, key);
+            let raw = Raw::File(value);
+            assign(stored, &STORED_KEYS, place, raw, &mut self.problems);
         }
     }
 

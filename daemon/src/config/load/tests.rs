@@ -410,7 +410,7 @@ fn says_what_is_wrong_with_channels() {
             "[channels.news]\nroom = \"news\"\nrooms = [\"news\"]",
             "channels.news.room: unknown; did you mean rooms? known here: rooms, class, \
              interval, window, max_entries, max_bytes, namespace, params, \
-             snapshot",
+             snapshot, stored",
         ),
         (
             "[channels.news]\nrooms = [\"news\"]\nclass = \"fast\"",
