@@ -28,7 +28,7 @@ use mongodb::{Client, Database};
 use tempfile::TempDir;
 
 use crate::process::Process;
-use crate::{PATIENCE, eventually};
+use crate::{Certificate, PATIENCE, eventually};
 
 pub use fail::Fail;
 pub use shared::SharedMongo;
@@ -41,6 +41,10 @@ const SET: &str = "rs0";
 
 /// The user with all rights of a server that asks who is there.
 const ROOT: (&str, &str) = ("root", "root-password");
+
+/// Files of a server that speaks TLS, beside its data.
+const CERTIFICATE: &str = "server.pem";
+const AUTHORITY: &str = "authority.pem";
 
 /// A debug build is not what makes it slow: a machine that is busy is.
 const START_DEADLINE: Duration = Duration::from_secs(30);
@@ -58,43 +62,47 @@ pub struct Mongod {
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Kind {
     replica_set: bool,
+    /// Whether it lets in only users that it knows.
     asks_who: bool,
+    /// Whether it speaks TLS, and nothing else.
+    tls: bool,
 }
+
+/// One that lets in everybody, in the clear.
+const ALONE: Kind = Kind {
+    replica_set: false,
+    asks_who: false,
+    tls: false,
+};
 
 impl Mongod {
     /// A replica set of one server, which is its primary.
     pub async fn replica_set() -> Mongod {
         Mongod::start(Kind {
             replica_set: true,
-            asks_who: false,
+            ..ALONE
         })
         .await
     }
 
     /// A server that is no replica set, and so has no change streams.
     pub async fn standalone() -> Mongod {
-        Mongod::start(Kind {
-            replica_set: false,
-            asks_who: false,
-        })
-        .await
+        Mongod::start(ALONE).await
     }
 
     /// A server, no replica set, that lets in only users that it knows; see [`Mongod::add_user`].
     pub async fn with_users() -> Mongod {
-        let mongod = Mongod::start(Kind {
-            replica_set: false,
-            asks_who: true,
-        })
-        .await;
-        let (root, password) = ROOT;
-        let create = doc! { "createUser": root, "pwd": password, "roles": ["root"] };
-        let address = format!("mongodb://127.0.0.1:{}/?directConnection=true", mongod.port);
-        // The first user may be made by anybody on the same machine.
-        let first = client(&address).await;
-        let made = first.database("admin").run_command(create).await;
-        made.expect("the first user can be made");
-        mongod
+        Mongod::start_with_users(ALONE).await
+    }
+
+    /// The same, over TLS and nothing else; see [`Mongod::authority_file`].
+    pub async fn with_users_over_tls() -> Mongod {
+        Mongod::start_with_users(Kind { tls: true, ..ALONE }).await
+    }
+
+    /// The PEM file of the authority that its certificate is from.
+    pub fn authority_file(&self) -> PathBuf {
+        self.home.path().join(AUTHORITY)
     }
 
     /// Adds a user of a database with this password and these roles, as `createUser` takes them.
@@ -106,11 +114,7 @@ impl Mongod {
 
     /// The connection string to a database of it, for those whom it lets in as they are.
     pub fn uri(&self, database: &str) -> String {
-        let set = match self.kind.replica_set {
-            true => format!("?replicaSet={SET}"),
-            false => String::new(),
-        };
-        format!("mongodb://127.0.0.1:{}/{database}{set}", self.port)
+        format!("mongodb://{}/{database}{}", self.address(), self.options())
     }
 
     /// `127.0.0.1:PORT`
@@ -162,9 +166,36 @@ impl Mongod {
         done.expect("a primary can step down");
     }
 
+    async fn start_with_users(kind: Kind) -> Mongod {
+        let mongod = Mongod::start(Kind {
+            asks_who: true,
+            ..kind
+        })
+        .await;
+        let (root, password) = ROOT;
+        let create = doc! { "createUser": root, "pwd": password, "roles": ["root"] };
+        // The first user may be made by anybody on the same machine.
+        let first = client(&mongod.uri("")).await;
+        let made = first.database("admin").run_command(create).await;
+        made.expect("the first user can be made");
+        mongod
+    }
+
     async fn start(kind: Kind) -> Mongod {
         let home = tempfile::Builder::new().prefix("tidings-mongod-").tempdir();
         let home = home.expect("a temporary folder can be made");
+        if kind.tls {
+            let Certificate {
+                chain,
+                key,
+                authority,
+                ..
+            } = Certificate::new();
+            for (name, text) in [(CERTIFICATE, chain + &key), (AUTHORITY, authority)] {
+                let written = std::fs::write(home.path().join(name), text);
+                written.expect("the test's folder can be written");
+            }
+        }
         let port = free_port();
         let process = spawn(kind, port, home.path());
         let mut mongod = Mongod {
@@ -200,16 +231,32 @@ impl Mongod {
 
     /// The administration of this server, whatever it is just now.
     async fn direct(&self) -> Database {
-        let uri = format!("mongodb://{}/?directConnection=true", self.authority());
+        let direct = self.with_options(&["directConnection=true".to_owned()]);
+        let uri = format!("mongodb://{}/{direct}", self.authority());
         client(&uri).await.database("admin")
     }
 
     fn root_uri(&self) -> String {
-        let set = match self.kind.replica_set {
-            true => format!("?replicaSet={SET}"),
-            false => String::new(),
-        };
-        format!("mongodb://{}/{set}", self.authority())
+        format!("mongodb://{}/{}", self.authority(), self.options())
+    }
+
+    /// What a connection string ends with.
+    fn options(&self) -> String {
+        let set = self.kind.replica_set.then(|| format!("replicaSet={SET}"));
+        self.with_options(set.as_slice())
+    }
+
+    fn with_options(&self, options: &[String]) -> String {
+        let authority = self.authority_file();
+        let tls = self.kind.tls.then(|| {
+            let authority = authority.display();
+            format!("tls=true&tlsCAFile={authority}")
+        });
+        let all: Vec<&str> = options.iter().chain(&tls).map(String::as_str).collect();
+        match all.is_empty() {
+            true => String::new(),
+            false => format!("?{}", all.join("&")),
+        }
     }
 
     fn authority(&self) -> String {
@@ -267,6 +314,15 @@ fn command(kind: Kind, port: u16, data: &Path) -> Command {
     }
     if kind.asks_who {
         command.arg("--auth");
+    }
+    if kind.tls {
+        command
+            .args(["--tlsMode", "requireTLS"])
+            .arg("--tlsAllowConnectionsWithoutCertificates")
+            .arg("--tlsCertificateKeyFile")
+            .arg(data.with_file_name(CERTIFICATE))
+            .arg("--tlsCAFile")
+            .arg(data.with_file_name(AUTHORITY));
     }
     command
 }

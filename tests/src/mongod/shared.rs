@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use mongodb::{Client, Database};
 use tokio::sync::OnceCell;
 
-use super::{Kind, LISTENS, Mongod, SET, client, command, free_port, initiate, is_primary, soon};
+use super::{
+    ALONE, Kind, LISTENS, Mongod, SET, client, command, free_port, initiate, is_primary, soon,
+};
 use crate::eventually;
 
 /// Ends the server with the program that started it, however that ends: the pipe that it waits on
@@ -79,7 +81,7 @@ async fn start() -> Running {
     let port = free_port();
     let kind = Kind {
         replica_set: true,
-        asks_who: false,
+        ..ALONE
     };
     let server = command(kind, port, &home);
     eprintln!("MongoDB for the tests is {:?}", server.get_program());

@@ -227,3 +227,29 @@ async fn a_malformed_document_is_told_and_may_be_mended() {
     node.connected(&bob).await;
     seen(&node, true).await;
 }
+
+/// The whole of it stands in the connection string: whom to trust, and who this is.
+#[tokio::test]
+async fn it_is_spoken_to_by_tls_and_only_if_its_certificate_is_trusted() {
+    let mongod = Mongod::with_users_over_tls().await;
+    let roles = vec![doc! { "role": "read", "db": "app" }];
+    mongod
+        .add_user("app", "tidings", "its-password", roles)
+        .await;
+    let database = mongod.database("app").await;
+    let alice = store(&database, "a", "alice").await;
+    let uri = mongod.uri("app");
+    let uri = uri.replace("mongodb://", "mongodb://tidings:its-password@");
+    let node = beside(&uri).start().await;
+    node.connected(&alice).await;
+    seen(&node, true).await;
+    assert!(!node.log().contains("its-password"));
+
+    let untrusted = uri.split("&tlsCAFile").next().expect("an end");
+    let node = beside(untrusted)
+        .config("mongodb.timeout", "1s")
+        .start()
+        .await;
+    seen(&node, false).await;
+    unavailable(&node, &alice).await;
+}
