@@ -292,7 +292,7 @@ where
             (rooms.node, generation),
             config.recovery.window,
         ),
-        tls: tls.map(|tls| Live::new(tls.acceptor)),
+        tls: tls.map(Live::new),
         certificate,
         jobs,
         emits,

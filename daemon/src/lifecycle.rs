@@ -19,7 +19,6 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
 };
-use tokio_rustls::TlsAcceptor;
 
 use crate::{
     app::{
@@ -30,7 +29,7 @@ use crate::{
     config::{AuthMode, Config, LogFormat},
     demo,
     gateway::{self, Application, Extras, Gateway, Ground, StartError},
-    http::{client_files::ClientFiles, login::Login, private::Api, site::Site},
+    http::{client_files::ClientFiles, login::Login, private::Api, site::Site, tls::Shown},
     live::Live,
 };
 use handed::Handed;
@@ -264,7 +263,7 @@ struct Bound {
     private: Vec<TcpListener>,
     admin: UnixListener,
     /// The certificate of the private listener, if it shows one.
-    tls: Option<Live<TlsAcceptor>>,
+    tls: Option<Live<Shown>>,
     addresses: Addresses,
 }
 

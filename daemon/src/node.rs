@@ -14,7 +14,6 @@ use ipnet::IpNet;
 use tidings_cluster::proto::RoomKey;
 use tidings_storage::mongo::Mongo;
 use tokio::sync::mpsc;
-use tokio_rustls::TlsAcceptor;
 
 use crate::{
     app::{handler::Handler, limits::Limits, random::fill, shared::SharedSessions},
@@ -90,7 +89,7 @@ pub struct Node {
     /// Public routes beside Socket.IO and health.
     pub(crate) routes: Arc<dyn Routes>,
     /// The certificate that clients are shown.
-    pub(crate) tls: Option<Live<TlsAcceptor>>,
+    pub(crate) tls: Option<Live<tls::Shown>>,
     /// What operators see of it.
     pub(crate) certificate: tls::Figures,
     /// Work that shards leave to the control plane; bounded, further jobs wait on the shards.

@@ -1,6 +1,7 @@
 //! TLS for the listeners: certificate and key from PEM files.
 
 use std::{
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -42,6 +43,23 @@ pub struct Shown {
     pub acceptor: TlsAcceptor,
     /// When it ends, unix seconds; 0 if that cannot be read.
     pub expires: i64,
+    /// The files it was read from.
+    pub files: Marks,
+}
+
+/// What tells a renewed file from the one before, for certificate and key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Marks([Option<(u64, u64, i64, i64)>; 2]);
+
+impl Marks {
+    /// The files as they are now.
+    pub fn of(tls: &Tls) -> Self {
+        let mark = |path: &Path| {
+            let about = std::fs::metadata(path).ok()?;
+            Some((about.ino(), about.len(), about.mtime(), about.mtime_nsec()))
+        };
+        Self([mark(&tls.cert), mark(&tls.key)])
+    }
 }
 
 /// What operators see of the certificate that is shown.
@@ -78,6 +96,8 @@ impl Figures {
 /// Reads the configured certificate; `None` if there is none.
 pub fn acceptor(tls: Option<&Tls>) -> Result<Option<Shown>, TlsError> {
     let Some(tls) = tls else { return Ok(None) };
+    // Before they are read: a change in between shall be seen as one.
+    let files = Marks::of(tls);
     let file = |key, path: &Path, reason: String| TlsError::File {
         key,
         path: path.to_owned(),
@@ -102,7 +122,11 @@ pub fn acceptor(tls: Option<&Tls>) -> Result<Option<Shown>, TlsError> {
         .with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     let acceptor = TlsAcceptor::from(Arc::new(config));
-    Ok(Some(Shown { acceptor, expires }))
+    Ok(Some(Shown {
+        acceptor,
+        expires,
+        files,
+    }))
 }
 
 /// When a certificate ends, unix seconds; 0 if that cannot be read.

@@ -1,17 +1,12 @@
 //! Whether the certificate's files have been renewed: looked at now and then, as whoever renews them
 //! may not know how to say so.
 
-use std::{
-    os::unix::fs::MetadataExt,
-    path::Path,
-    time::{Duration, Instant},
-};
-
-use tokio_rustls::TlsAcceptor;
+use std::time::{Duration, Instant};
 
 use crate::{
     config::Tls,
-    http::tls::{self, TlsError},
+    http::tls::{self, Marks, Shown, TlsError},
+    live::Live,
     node::Node,
 };
 
@@ -24,45 +19,33 @@ const HALF_WRITTEN: Duration = Duration::from_secs(12);
 /// How long a disk may take.
 const DEADLINE: Duration = Duration::from_secs(4);
 
-/// What tells a renewed file from the one before, for certificate and key.
-type Marks = [Option<(u64, u64, i64, i64)>; 2];
-
-/// What is known of the files.
+/// What is known of files that cannot be used.
 #[derive(Debug, Default)]
 pub(super) struct Files {
-    /// Those whose certificate is shown.
-    shown: Option<Marks>,
-    /// Those that could not be used, since when, and whether that was said.
+    /// As they are, since when, and whether that was said.
     failed: Option<(Marks, Instant, bool)>,
 }
 
 impl Files {
-    /// Notes the files as they are: what they hold is shown.
-    pub(super) fn taken(&mut self, tls: Option<&Tls>) {
-        self.shown = tls.map(marks);
-        self.failed = None;
-    }
-
     /// Shows what the files hold if they have changed. What cannot be used is tried again with each
-    /// change, and the old certificate stays.
+    /// look, and the old certificate stays.
     pub(super) async fn look(&mut self, tls: Option<&Tls>, node: &Node) {
         let (Some(tls), Some(shown)) = (tls.cloned(), &node.tls) else {
             return;
         };
-        let before = self.shown;
+        let before = shown.now().files;
         let read = tokio::task::spawn_blocking(move || {
-            let found = marks(&tls);
-            (Some(found) != before).then(|| (found, tls::acceptor(Some(&tls))))
+            let found = Marks::of(&tls);
+            (found != before).then(|| (found, tls::acceptor(Some(&tls))))
         });
         // A disk that hangs is looked at again; the thread that waits for it is one of many.
         let Ok(Ok(Some((found, read)))) = tokio::time::timeout(DEADLINE, read).await else {
             return;
         };
         match read {
-            Ok(Some(acceptor)) => {
-                self.shown = Some(found);
+            Ok(Some(renewed)) => {
                 self.failed = None;
-                show(node, acceptor, shown);
+                show(node, renewed, shown);
             }
             Ok(None) => {}
             Err(error) => self.cannot(found, &error, node),
@@ -83,19 +66,12 @@ impl Files {
     }
 }
 
-fn show(node: &Node, acceptor: tls::Shown, shown: &crate::live::Live<TlsAcceptor>) {
-    node.certificate.renewed(acceptor.expires);
-    shown.replace(acceptor.acceptor);
+fn show(node: &Node, renewed: Shown, shown: &Live<Shown>) {
+    let expires = renewed.expires;
+    node.certificate.renewed(expires);
+    shown.replace(renewed);
     tracing::info!(
-        expires = acceptor.expires,
+        expires,
         "the certificate's files have changed; the new one is shown"
     );
-}
-
-fn marks(tls: &Tls) -> Marks {
-    let mark = |path: &Path| {
-        let about = std::fs::metadata(path).ok()?;
-        Some((about.ino(), about.len(), about.mtime(), about.mtime_nsec()))
-    };
-    [mark(&tls.cert), mark(&tls.key)]
 }

@@ -97,7 +97,6 @@ struct Prepared {
 impl Reloader {
     /// Reloads at each signal and each time that somebody asks, until it is dropped.
     pub(super) async fn run(mut self, mut hangup: Signal, mut asked: mpsc::Receiver<Asked>) {
-        self.files.taken(self.config.tls.as_ref());
         let mut look = tokio::time::interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -207,8 +206,8 @@ impl Reloader {
         } = change;
         if let (Some(shown), Some(tls)) = (&self.node.tls, tls) {
             self.node.certificate.renewed(tls.expires);
-            shown.replace(tls.acceptor);
-            self.files.taken(config.tls.as_ref());
+            shown.replace(tls);
+            self.files = Files::default();
         }
         self.accounts.keyring().replace(keyring);
         let api_key = config.auth.api_key.as_ref().map(Secret::expose);

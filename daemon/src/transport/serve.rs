@@ -69,7 +69,7 @@ pub(crate) async fn connection(shard: Rc<Shard>, stream: std::net::TcpStream, ad
     // What hyper keeps is large, and most connections need none of it.
     match &shard.node.tls {
         None => plain(&shard, stream, address).await,
-        Some(tls) => Box::pin(encrypted(&shard, &tls.keep(), stream, address)).await,
+        Some(tls) => Box::pin(encrypted(&shard, &tls.keep().acceptor, stream, address)).await,
     }
 }
 

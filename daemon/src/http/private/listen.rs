@@ -9,11 +9,14 @@ use tokio::{
     net::{TcpListener, UnixListener},
     sync::{OwnedSemaphorePermit, Semaphore},
 };
-use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{Api, answer::Response};
-use crate::{cli::admin::BACKUP, http::admin, live::Live};
+use crate::{
+    cli::admin::BACKUP,
+    http::{admin, tls::Shown},
+    live::Live,
+};
 
 /// Connections at once. When there are so many, further ones wait to be accepted.
 const MAX_CONNECTIONS: usize = 4096;
@@ -38,7 +41,7 @@ impl Api {
     pub(crate) async fn serve(
         self: Arc<Self>,
         listener: TcpListener,
-        tls: Option<Live<TlsAcceptor>>,
+        tls: Option<Live<Shown>>,
         shutdown: CancellationToken,
     ) {
         let accept = async || {
@@ -59,7 +62,7 @@ impl Api {
                     None => connection(stream, respond, &shutdown).await,
                     Some(tls) => {
                         let handshake =
-                            tokio::time::timeout(TLS_TIMEOUT, tls.keep().accept(stream));
+                            tokio::time::timeout(TLS_TIMEOUT, tls.keep().acceptor.accept(stream));
                         let handshake = shutdown.run_until_cancelled(handshake).await;
                         if let Some(Ok(Ok(stream))) = handshake {
                             connection(stream, respond, &shutdown).await;
