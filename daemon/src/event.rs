@@ -1,6 +1,9 @@
 //! An event on its way: what a backend or a client asked for, and what the shards deliver.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::{BufMut, Bytes};
 use serde_json::value::RawValue;
@@ -116,6 +119,8 @@ pub(crate) struct Emit {
 /// An event encoded once for all its receivers.
 #[derive(Debug)]
 pub(crate) struct Body {
+    /// When this node began to send it.
+    since: Instant,
     template: EventTemplate,
     plain: Vec<Frame>,
     /// For clients with a `pid` when the event ends in a string: such a client takes any last
@@ -135,6 +140,7 @@ impl Body {
             .then(|| template.frames(Some("null")));
         let marked = offset.map(|offset| template.frames(Some(&trailer(&offset.encode()))));
         Self {
+            since: Instant::now(),
             plain: template.frames(None),
             guarded,
             marked,
@@ -156,6 +162,7 @@ impl Body {
         );
         let template = EventTemplate::new(namespace, &event.name, &args, &event.attachments);
         Self {
+            since: Instant::now(),
             template,
             plain,
             guarded: None,
@@ -186,6 +193,11 @@ impl Body {
                 .map(|frame| Bytes::copy_from_slice(frame.payload()))
                 .collect(),
         })
+    }
+
+    /// When this node began to send it: a recoverable event once it is committed.
+    pub(crate) fn since(&self) -> Instant {
+        self.since
     }
 
     /// The frames for a client without a `pid`.

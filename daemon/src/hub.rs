@@ -15,6 +15,7 @@ use std::{
 
 use crate::{
     event::{Body, Delivery, Emit, EmitRequest, Event, RoomClass, room_names},
+    histogram::Histogram,
     node::Node,
     recovery::slot::{Offset, SlotNo},
     shard::{
@@ -101,6 +102,8 @@ pub struct Hub {
     /// The last value of conflated rooms.
     pub(crate) latest: Latest,
     pub(crate) namespaces: Namespaces,
+    /// From when an emit to recoverable rooms was taken in until their histories had it.
+    pub(crate) keeping: Arc<Histogram>,
     /// Packet ids of emits that ask for acknowledgements, unique on the node.
     ack_ids: AtomicU64,
     keys: RandomState,
@@ -115,6 +118,7 @@ impl Hub {
             changes: changes::Changes::default(),
             latest: Latest::default(),
             namespaces: Namespaces::default(),
+            keeping: Arc::default(),
             ack_ids: AtomicU64::new(0),
             keys: RandomState::new(),
         }

@@ -15,6 +15,7 @@
 //! | `app` | what a client may do: sessions, channels, limits |
 //! | `http` | public and private routes |
 //! | `streams` | changes in MongoDB that become events |
+//! | `histogram` | how long something takes, counted |
 //! | `node` | what all parts of a node share |
 //! | `live` | what a reload replaces while others read it |
 
@@ -25,6 +26,7 @@ pub mod config;
 pub mod demo;
 pub mod event;
 pub mod gateway;
+mod histogram;
 pub mod http;
 pub mod hub;
 pub mod lifecycle;

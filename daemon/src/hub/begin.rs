@@ -15,6 +15,7 @@ use tokio::{sync::mpsc, time::Instant};
 use super::{Accepted, EmitError, Hub, Kept, Part, Responses, room_names_or_none};
 use crate::{
     event::{AckCall, AckReport, Body, Delivery, Emit, EmitRequest, RoomClass, room_names},
+    histogram::Histogram,
     node::Node,
     recovery::slot::Offset,
     streams::is_change,
@@ -26,6 +27,8 @@ pub struct Begun {
     id: String,
     /// One for each recoverable room.
     appends: Vec<Submitted>,
+    /// When that was, and where it is counted how long they take.
+    began: (Instant, Arc<Histogram>),
     /// It went to exactly one room, and that is recoverable.
     alone: bool,
 }
@@ -44,6 +47,7 @@ impl Hub {
     /// come after it in each of its rooms.
     pub async fn begin(&self, node: &Node, request: EmitRequest) -> Result<Begun, EmitError> {
         let namespace = self.check(node, &request)?;
+        let began = (Instant::now(), self.keeping.clone());
         let id = request.id.clone().unwrap_or_else(|| node.ids.emit());
         let is_repeat = is_change(&id) && !self.changes.is_first(&id, Instant::now().into_std());
         let (live, single) = self.by_class(node, &request);
@@ -91,7 +95,12 @@ impl Hub {
                 false => forward_rest(node, request, &kept, &id),
             }
         }
-        Ok(Begun { id, appends, alone })
+        Ok(Begun {
+            id,
+            appends,
+            began,
+            alone,
+        })
     }
 
     /// Sends an emit that asks for acknowledgements to this node's clients. Emits begun later come
@@ -143,7 +152,12 @@ fn forward_rest(node: &Node, mut request: EmitRequest, kept: &[Arc<str>], id: &s
 impl Begun {
     /// Waits until the histories of recoverable rooms have it.
     pub async fn kept(self) -> Result<Accepted, EmitError> {
-        let Self { id, appends, alone } = self;
+        let Self {
+            id,
+            appends,
+            began: (began, keeping),
+            alone,
+        } = self;
         let mut history: Option<Kept> = None;
         for append in appends {
             let done = append.await.unwrap_or(Err(Refused::Closed));
@@ -162,6 +176,9 @@ impl Begun {
                 copies: done.copies.min(before.0),
                 kept: done.kept && before.1,
             });
+        }
+        if history.is_some() {
+            keeping.took(began.elapsed());
         }
         Ok(Accepted { id, history })
     }

@@ -16,6 +16,7 @@ use super::{machine::Reason, state::State};
 use crate::{
     app::handler::{Admission, BoxFuture, Effect, Refusal},
     event::Emit,
+    histogram::Histogram,
     http::engine::{PollAnswer, PostAnswer},
     recovery::{
         session::{Opened, Stored},
@@ -133,6 +134,9 @@ pub(crate) struct Load {
     pub(crate) slow_readers: AtomicU64,
     /// Handlers that panicked.
     pub(crate) panics: AtomicU64,
+    /// From when the node began to send an event until it was written to those of its clients here
+    /// that could be written to. What waits for its interval is not in it.
+    pub(crate) written: Histogram,
     /// Connections that ended, by [`Reason::ALL`].
     closes: [AtomicU64; Reason::ALL.len()],
     /// What became of clients that asked for a namespace, by [`Connected::ALL`].

@@ -18,6 +18,21 @@ use crate::{
 impl State {
     /// An emit arrived.
     pub(super) fn emit(&mut self, emit: &Arc<Emit>) {
+        let before = self.tally.deliveries;
+        self.deliver_as_it_asks(emit);
+        self.is_on_its_way(before, std::slice::from_ref(emit));
+    }
+
+    /// Emits were dealt with, before which there were so many deliveries: if there are more now, a
+    /// flush will write them.
+    pub(super) fn is_on_its_way(&mut self, before: u64, emits: &[Arc<Emit>]) {
+        if self.tally.deliveries > before {
+            let since = emits.iter().map(|emit| emit.body.since());
+            self.unwritten.extend(since);
+        }
+    }
+
+    fn deliver_as_it_asks(&mut self, emit: &Arc<Emit>) {
         match &emit.delivery {
             Delivery::Conflated {
                 stamp, interval, ..

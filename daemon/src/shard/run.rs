@@ -80,12 +80,14 @@ impl State {
             [] => {}
             [emit] => self.emit(emit),
             emits => {
+                let before = self.tally.deliveries;
                 let targets = self.collect(&emits[0]);
                 let joined = JoinedFrames::of(emits);
                 for index in &targets {
                     self.deliver_run(*index, emits, &joined);
                 }
                 self.targets = targets;
+                self.is_on_its_way(before, emits);
             }
         }
         run.emits.clear();

@@ -185,6 +185,8 @@ pub(crate) struct State {
     pub(super) timers: Timers,
     /// Connections with something to write.
     pub(super) dirty: Vec<ConnectionKey>,
+    /// Since when emits of this turn are on their way, of those that the next flush writes.
+    pub(super) unwritten: Vec<Instant>,
     /// Whether a flush is under way, between two of its slices.
     pub(super) flushing: bool,
     /// Deliveries when the last flush began.
@@ -237,6 +239,7 @@ impl State {
             conflations: Conflations::new(Instant::now()),
             timers: Timers::default(),
             dirty: Vec::new(),
+            unwritten: Vec::new(),
             flushing: false,
             flushed_at: 0,
             marks: Vec::new(),

@@ -188,6 +188,9 @@ impl Shard {
                 if commanded {
                     pace.flushed(now, Instant::now());
                 }
+            } else {
+                // Clients were closed instead.
+                self.state.borrow_mut().unwritten.clear();
             }
             {
                 let mut state = self.state.borrow_mut();

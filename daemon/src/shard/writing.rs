@@ -1,5 +1,7 @@
 //! Towards the clients: frames into outboxes, outboxes into sockets and poll answers.
 
+use std::time::Instant;
+
 use super::{
     command::ConnectionKey,
     machine::Reason,
@@ -110,6 +112,10 @@ impl State {
     /// The flush is over.
     pub(super) fn end_flush(&mut self) {
         self.flushing = false;
+        let now = Instant::now();
+        for since in self.unwritten.drain(..) {
+            self.load.written.took(now.saturating_duration_since(since));
+        }
     }
 
     /// Writes what the peers of some connections take now.

@@ -69,7 +69,8 @@ async fn alerts_and_dashboard_name_no_others() {
     for file in [rules, dashboard] {
         let text = read(file);
         let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-        let named: BTreeSet<&str> = words.filter(|it| it.starts_with("tidings_")).collect();
+        let words = words.filter(|it| it.starts_with("tidings_"));
+        let named: BTreeSet<&str> = words.map(|it| it.trim_end_matches("_bucket")).collect();
         assert!(named.len() > 8, "{file} names {named:?}");
         let unknown: Vec<_> = named.difference(&there).collect();
         assert!(unknown.is_empty(), "{file} names {unknown:?}");
@@ -105,6 +106,35 @@ async fn they_count_how_clients_come_and_go() {
                 count.is_some_and(|count| count != "0")
             })
     })
+    .await;
+}
+
+#[tokio::test]
+async fn they_count_how_long_events_take() {
+    let node = Node::new().start().await;
+    let mut alice = node.connected(&node.session("alice").await).await;
+    for room in ["trades", "portfolio"] {
+        alice.ask(&format!("subscribe:{room}"), Value::Null).await;
+    }
+    let nobody = json!({"room": "nobody's", "event": "e", "data": 1});
+    assert_eq!(node.api("POST", "/api/v1/emit", nobody).await.0, 202);
+    let live = json!({"broadcast": true, "event": "e", "data": 1});
+    assert_eq!(node.api("POST", "/api/v1/emit", live).await.0, 202);
+    let kept = json!({"orderId": "o-1"});
+    let path = "/api/v1/users/alice/trades/executed";
+    assert_eq!(node.api("POST", path, kept).await.0, 202);
+    eventually(
+        "both that had a listener are counted, and the one kept",
+        async || {
+            let text = metrics(&node).await;
+            let has = |line: &str| text.lines().any(|it| it == line);
+            has("tidings_emit_write_seconds_count 2")
+                && has("tidings_emit_write_seconds_bucket{le=\"10\"} 2")
+                && has("tidings_emit_write_seconds_bucket{le=\"+Inf\"} 2")
+                && has("tidings_emit_keep_seconds_count 1")
+                && !has("tidings_emit_keep_seconds_sum 0")
+        },
+    )
     .await;
 }
 

@@ -11,6 +11,7 @@ use tidings_storage::Health;
 
 use super::{Api, answer::Answer, emit::Outcome};
 use crate::{
+    histogram::{BOUNDS, Counted},
     http::health,
     node::Node,
     shard::{
@@ -182,6 +183,7 @@ pub(super) async fn metrics(api: &Api) -> Answer {
     }
     expose_clients(node, &mut text);
     expose_queues(node, &mut text);
+    expose_times(node, &mut text);
     api.counts.expose(&mut text);
     text.single(
         "uptime_seconds",
@@ -238,6 +240,17 @@ fn expose_clients(node: &Node, text: &mut Exposition) {
     }
 }
 
+/// How long events take.
+fn expose_times(node: &Node, text: &mut Exposition) {
+    let shards = node.hub().shards.iter();
+    let written = Counted::of(shards.map(|shard| &shard.load.written));
+    let help = "From when the node began to send an event until it was written to its clients.";
+    text.histogram("emit_write_seconds", help, &written);
+    let kept = Counted::of([&*node.hub().keeping]);
+    let help = "From when an emit to recoverable rooms was taken in until their histories had it.";
+    text.histogram("emit_keep_seconds", help, &kept);
+}
+
 /// What waits, and for whom.
 fn expose_queues(node: &Node, text: &mut Exposition) {
     let help = "Commands that wait for a shard.";
@@ -281,6 +294,19 @@ impl Exposition {
     /// One sample of the family.
     pub(super) fn sample(&mut self, name: &str, labels: &str, value: impl Display) {
         let _ = writeln!(self.0, "tidings_{name}{labels} {value}");
+    }
+
+    /// A family of how long something takes.
+    fn histogram(&mut self, name: &str, help: &str, counted: &Counted) {
+        self.family(name, "histogram", help);
+        let bucket = format!("{name}_bucket");
+        for (bound, at_most) in BOUNDS.iter().zip(counted.at_most) {
+            let labels = format!("{{le=\"{}\"}}", bound.as_secs_f64());
+            self.sample(&bucket, &labels, at_most);
+        }
+        self.sample(&bucket, "{le=\"+Inf\"}", counted.count);
+        self.sample(&format!("{name}_sum"), "", counted.seconds);
+        self.sample(&format!("{name}_count"), "", counted.count);
     }
 
     /// A family of one sample.
