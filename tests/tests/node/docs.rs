@@ -2,7 +2,7 @@
 //! somewhere, and its list of metrics is complete.
 //!
 //! An example is a fenced block with `test=NAME` after its language. It runs as a reader would run
-//! it, against a real node, while the test plays the backend. What it prints must be the block with
+//! it, against a real node, while the test plays the backend. `readme` runs those of the README. What it prints must be the block with
 //! `prints=NAME`, line by line.
 
 use std::collections::BTreeSet;
@@ -23,7 +23,7 @@ use tokio::time::timeout;
 const PAGES: [&str; 2] = ["README.md", "docs/WEBSOCKET_API.md"];
 
 /// The examples that a test here runs.
-const RUN: [&str; 9] = [
+const RUN: [&str; 10] = [
     "backend",
     "backend-python",
     "errors",
@@ -33,6 +33,7 @@ const RUN: [&str; 9] = [
     "subscribe",
     "subscribe-python",
     "quick-start-channels",
+    "quick-start-cluster",
 ];
 
 #[test]
@@ -66,16 +67,6 @@ fn every_link_leads_somewhere() {
         }
     }
     assert!(dead.is_empty(), "dead links:\n{}", dead.join("\n"));
-}
-
-#[tokio::test]
-async fn the_quick_start_prints_what_it_says() {
-    let node = Node::new().start().await;
-    let mut example = Example::start("quick-start", &node, &node.session("alice").await);
-    example.prints(1).await;
-    let trade = json!({"orderId": "o-1", "price": 190.5});
-    post(&node, "/users/alice/trades/executed", trade).await;
-    example.prints_the_rest().await;
 }
 
 #[tokio::test]
@@ -297,19 +288,19 @@ impl Example {
 }
 
 /// A fenced block.
-struct Block {
+pub(super) struct Block {
     /// What follows the opening fence.
     info: String,
-    text: String,
+    pub(super) text: String,
 }
 
 impl Block {
-    fn language(&self) -> &str {
+    pub(super) fn language(&self) -> &str {
         self.info.split(' ').next().unwrap_or_default()
     }
 
     /// The name in `key=NAME`.
-    fn named(&self, key: &str) -> Option<String> {
+    pub(super) fn named(&self, key: &str) -> Option<String> {
         let words = self.info.split(' ').skip(1);
         let mut pairs = words.filter_map(|word| word.split_once('='));
         pairs
@@ -318,14 +309,14 @@ impl Block {
     }
 }
 
-fn block(key: &str, name: &str) -> Block {
+pub(super) fn block(key: &str, name: &str) -> Block {
     let found = blocks()
         .into_iter()
         .find(|block| block.named(key).as_deref() == Some(name));
     found.unwrap_or_else(|| panic!("no page has a block {key}={name}"))
 }
 
-fn blocks() -> Vec<Block> {
+pub(super) fn blocks() -> Vec<Block> {
     let mut blocks = Vec::new();
     for page in PAGES {
         let text = read(&root().join(page));
@@ -398,7 +389,7 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-fn root() -> PathBuf {
+pub(super) fn root() -> PathBuf {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
     tests
         .parent()

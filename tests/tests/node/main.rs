@@ -23,6 +23,7 @@ mod metrics;
 mod mongo;
 mod origins;
 mod page;
+mod readme;
 mod recovery;
 mod reload;
 mod restart;
