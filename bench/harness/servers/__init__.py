@@ -8,6 +8,7 @@ tidings  Tidings and its variants
 peers    Socket.IO, socketioxide, Bun, the floor
 redis    a yardstick
 cluster  several servers that serve as one
+mongo    those that find their sessions in MongoDB
 """
 
 from .base import Server, StartError
@@ -22,6 +23,7 @@ from .cluster import (
     TidingsTen,
     TidingsTrio,
 )
+from .mongo import SharedSocketIo, SharedTidings
 from .peers import Bun, Floor, JoinedFloor, SocketIo, Socketioxide
 from .redis import Redis
 from .tidings import CalmTidings, ConflatedTidings, OneShard, Tidings, TwoShards
@@ -30,7 +32,7 @@ SERVERS = (
     Tidings, ConflatedTidings, CalmTidings, OneShard, TwoShards,
     SocketIo, Socketioxide, Bun, Floor, JoinedFloor, Redis,
     TidingsPair, TidingsTrio, TidingsFive, TidingsTen, SocketIoPair,
-    TidingsKeeping, TidingsKeepingTrio, SocketIoStreams,
+    TidingsKeeping, TidingsKeepingTrio, SocketIoStreams, SharedTidings, SharedSocketIo,
 )  # fmt: skip
 FAMILIES = tuple(dict.fromkeys(server.family for server in SERVERS))
 
@@ -38,5 +40,5 @@ __all__ = [
     "FAMILIES", "SERVERS", "Server", "StartError", "Tidings", "ConflatedTidings", "CalmTidings",
     "OneShard", "TwoShards", "SocketIo", "Socketioxide", "Bun", "Floor", "JoinedFloor", "Redis",
     "Several", "TidingsPair", "TidingsTrio", "TidingsFive", "TidingsTen", "SocketIoPair",
-    "TidingsKeeping", "TidingsKeepingTrio", "SocketIoStreams",
+    "TidingsKeeping", "TidingsKeepingTrio", "SocketIoStreams", "SharedTidings", "SharedSocketIo",
 ]  # fmt: skip

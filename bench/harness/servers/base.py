@@ -15,7 +15,9 @@ from ..supplies import Setup, Supplies
 START_S = 20
 STOP_S = 15
 # Variables of the machine's that would change what is measured.
-FOREIGN = ("PORT", "SESSION_SECRET", "SESSIONS_FILE", "TLS_CERT", "TLS_KEY")
+FOREIGN = (
+    "PORT", "SESSION_SECRET", "SESSIONS_FILE", "TLS_CERT", "TLS_KEY", "DATABASE_URL", "MONGODB_URL",
+)  # fmt: skip
 
 
 class StartError(Exception):

@@ -16,6 +16,7 @@ from . import (
     latency,
     polling,
     quotes,
+    shared,
     users,
 )
 
@@ -34,6 +35,7 @@ SUITES = {
     "quotes": Suite("many rooms, with conflation and without", quotes.suite),
     "users": Suite("emits to single users through the API", users.suite),
     "connect": Suite("authenticated connects, in turn and all at once", connect.suite),
+    "shared": Suite("connects with sessions that Express keeps in MongoDB", shared.suite),
     "idle": Suite("memory of silent connections", idle.suite),
     "polling": Suite("long-polling clients", polling.suite),
     "latency": Suite("latency by load", latency.suite),

@@ -3,6 +3,7 @@
 // Prints {"port", "version"} once it serves, and "emitPort" when clients come over TLS.
 //
 // SESSIONS_FILE        lines of {"sessionID", "userId"}; whoever has none of them is refused
+// MONGODB_URL          where express-session and connect-mongo keep them instead
 // TLS_CERT, TLS_KEY    PEM files; clients then come over TLS
 // REDIS_URL            where the Redis is that makes this server one of several
 // REDIS_STREAMS        if set, by streams: then clients that come back are to get what they missed
@@ -15,7 +16,7 @@ import { Server } from "socket.io";
 
 const ROOM = "bench";
 const BACKLOG = 4096;
-const { SESSIONS_FILE, TLS_CERT, TLS_KEY, REDIS_URL, REDIS_STREAMS } = process.env;
+const { SESSIONS_FILE, MONGODB_URL, TLS_CERT, TLS_KEY, REDIS_URL, REDIS_STREAMS } = process.env;
 const { version } = createRequire(import.meta.url)("socket.io/package.json");
 
 const backend = createServer(handleEmit);
@@ -25,6 +26,7 @@ const clients = TLS_CERT
 const io = new Server(clients, { serveClient: false, ...(await together()) });
 
 if (SESSIONS_FILE) io.use(authenticate(readSessions(SESSIONS_FILE)));
+if (MONGODB_URL) io.use(await authenticateByStore(MONGODB_URL));
 io.on("connection", (socket) => {
   const { userId } = socket.handshake.auth;
   if (userId) socket.join(`user:${userId}`);
@@ -85,6 +87,19 @@ function authenticate(sessions) {
     const { sessionID, userId } = socket.handshake.auth;
     const known = userId !== undefined && sessions.get(sessionID) === userId;
     next(known ? undefined : new Error("invalid_session"));
+  };
+}
+
+// What express-session does for a request: it asks the store for the session of its id.
+async function authenticateByStore(mongoUrl) {
+  const { default: MongoStore } = await import("connect-mongo");
+  const store = MongoStore.create({ mongoUrl });
+  return (socket, next) => {
+    const { sessionID, userId } = socket.handshake.auth;
+    store.get(sessionID, (error, session) => {
+      const known = !error && userId !== undefined && session?.userId === userId;
+      next(known ? undefined : new Error("invalid_session"));
+    });
   };
 }
 
