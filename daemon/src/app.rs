@@ -3,6 +3,7 @@
 //! | module | what it decides |
 //! |---|---|
 //! | `accounts` | users, sessions and API keys over the embedded store |
+//! | `admins` | who may use the admin page |
 //! | `admit` | who comes in at CONNECT, and with what to catch up on |
 //! | `auth` | who a socket belongs to |
 //! | `channels` | the default handler: `subscribe:` and `unsubscribe:` by configuration |
@@ -16,6 +17,7 @@
 //! | `window` | PURE: how many hits fall into the last minute |
 
 pub mod accounts;
+pub mod admins;
 pub(crate) mod admit;
 pub mod auth;
 pub mod channels;

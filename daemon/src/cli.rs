@@ -5,7 +5,7 @@
 //! | `args` | the commands and their help |
 //! | `demo` | the settings of the demo, and its folder |
 //! | `cluster` | the cluster's key, and how its nodes are |
-//! | `admin` | users, sessions and keys: in the running daemon, or in the store itself |
+//! | `admin` | users, sessions, keys and admins: in the running daemon, or in the store itself |
 //! | `backup` | the store as one file, and back |
 //! | `migrate` | indexes in an application's MongoDB |
 //! | `password` | asking for a password without showing it |
@@ -88,6 +88,7 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
         Command::User(command) => print(&admin::user(command)?),
         Command::Session(command) => print(&admin::session(command)?),
         Command::Key(command) => print(&admin::key(command)?),
+        Command::Admin(command) => print(&admin::admin(command)?),
         Command::Backup { file, target } => print(&backup::take(&file, &target)?),
         Command::Restore(command) => print(&backup::restore(&command)?),
         Command::Cluster(command) => print(&cluster::run(command)?),

@@ -106,6 +106,8 @@ pub struct Hub {
     pub(crate) keeping: Arc<Histogram>,
     /// Packet ids of emits that ask for acknowledgements, unique on the node.
     ack_ids: AtomicU64,
+    /// Emits that were taken in here, those of peers not included.
+    pub(crate) emits: AtomicU64,
     keys: RandomState,
 }
 
@@ -120,6 +122,7 @@ impl Hub {
             namespaces: Namespaces::default(),
             keeping: Arc::default(),
             ack_ids: AtomicU64::new(0),
+            emits: AtomicU64::new(0),
             keys: RandomState::new(),
         }
     }

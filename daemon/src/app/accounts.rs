@@ -1,9 +1,9 @@
-//! Users, their sessions and the API keys of this node, over the embedded store.
+//! Users, their sessions, the admins and the API keys of this node, over the embedded store.
 //!
 //! What ends a session returns it, so that the caller can close its sockets and tell the other
 //! nodes. The caller brings the time, in unix milliseconds.
 //!
-//! Users and keys are this node's. Sessions are the cluster's: one is also found if another node
+//! Users, admins and keys are this node's. Sessions are the cluster's: one is also found if another node
 //! made it, and remembered as ended until no other node could take it for a good one.
 //!
 //! **Invariant:** no session that a login made outlives its user or its password: whoever changes
@@ -11,6 +11,7 @@
 
 mod sessions;
 
+use crate::app::admins::Admins;
 use crate::app::cookie::Keyring;
 use crate::app::keys::Keys;
 use crate::app::passwords::{PasswordError, Passwords};
@@ -58,7 +59,7 @@ pub enum AccountError {
         /// What it may be.
         allowed: &'static str,
     },
-    /// There is no such user, session or key.
+    /// There is no such user, session, key or admin.
     #[error("there is no such {0}")]
     NotFound(&'static str),
     /// There is one already, and it is not to be replaced.
@@ -98,6 +99,7 @@ struct Inner {
     store: Store,
     passwords: Passwords,
     keys: Keys,
+    admins: Admins,
     keyring: Live<Keyring>,
     session_ttl: Duration,
     is_shared: bool,
@@ -112,6 +114,7 @@ impl Accounts {
         let passwords = Passwords::default();
         let keyring = keyring(&store, &options.cookie_secrets).await?;
         Ok(Self(Arc::new(Inner {
+            admins: Admins::new(store.clone(), passwords.clone()),
             keys: Keys::new(store.clone(), passwords.clone(), options.api_key.as_deref()),
             store,
             passwords,
@@ -126,6 +129,11 @@ impl Accounts {
     /// The API keys.
     pub fn keys(&self) -> &Keys {
         &self.0.keys
+    }
+
+    /// Who may use the admin page.
+    pub fn admins(&self) -> &Admins {
+        &self.0.admins
     }
 
     /// What signs and verifies session cookies.

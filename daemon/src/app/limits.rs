@@ -15,7 +15,7 @@ use crate::live::Live;
 pub use exchange::{EXCHANGE_EVERY, Told};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 pub use subscriptions::SubscriptionLimit;
 use subscriptions::Subscriptions;
@@ -57,6 +57,47 @@ pub struct EventRefused {
     pub abuse: bool,
 }
 
+/// What a limit holds back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LimitKind {
+    /// Events of a user.
+    Events,
+    /// Handshakes from an address.
+    Handshakes,
+    /// Subscriptions of a user.
+    Subscriptions,
+    /// Logins from an address.
+    LoginsOfIp,
+    /// Logins under a name.
+    LoginsOfUser,
+    /// Connections of the node.
+    Connections,
+}
+
+impl LimitKind {
+    /// All of them, as they are numbered.
+    pub const ALL: [Self; 6] = [
+        Self::Events,
+        Self::Handshakes,
+        Self::Subscriptions,
+        Self::LoginsOfIp,
+        Self::LoginsOfUser,
+        Self::Connections,
+    ];
+
+    /// The key of the limit in the table `[limits]`.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Events => "events_per_minute_per_user",
+            Self::Handshakes => "connections_per_minute_per_ip",
+            Self::Subscriptions => "subscriptions_per_user",
+            Self::LoginsOfIp => "logins_per_minute_per_ip",
+            Self::LoginsOfUser => "logins_per_minute_per_user",
+            Self::Connections => "connections",
+        }
+    }
+}
+
 /// The counters of this node.
 #[derive(Clone, Debug)]
 pub struct Limits(Arc<Inner>);
@@ -75,12 +116,14 @@ struct Inner {
     is_shared: AtomicBool,
     /// How often they were told.
     exchanges: AtomicUsize,
+    /// How often each limit held something back, by [`LimitKind::ALL`].
+    held: [AtomicU64; LimitKind::ALL.len()],
 }
 
 /// What counts as one address: an IPv4 address or an IPv6 /64, which is what one household or one
 /// machine is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Net {
+pub(in crate::app) enum Net {
     V4([u8; 4]),
     V6([u8; 8]),
 }
@@ -98,6 +141,7 @@ impl Limits {
             subscriptions: Subscriptions::new(),
             is_shared: AtomicBool::new(false),
             exchanges: AtomicUsize::new(0),
+            held: Default::default(),
         }))
     }
 
@@ -107,12 +151,28 @@ impl Limits {
         self.0.share_subscriptions();
     }
 
+    /// The rules of now.
+    pub fn rules(&self) -> Rules {
+        **self.0.rules.now()
+    }
+
+    /// How often a limit has held something back on this node.
+    pub fn held(&self, limit: LimitKind) -> u64 {
+        self.0.held[limit as usize].load(Relaxed)
+    }
+
+    /// A limit has held something back.
+    pub(crate) fn hold(&self, limit: LimitKind) {
+        self.0.held[limit as usize].fetch_add(1, Relaxed);
+    }
+
     /// Counts one event of `user`.
     pub fn event(&self, user: &str, now_ms: u64) -> Result<(), EventRefused> {
         let inner = &*self.0;
         let rules = **inner.rules.now();
         let limit = rules.events_per_user;
         hit(&inner.events, user, now_ms, limit).map_err(|retry_after| {
+            self.hold(LimitKind::Events);
             let threshold = limit.saturating_mul(rules.abuse_windows);
             EventRefused {
                 retry_after,
@@ -129,6 +189,7 @@ impl Limits {
             now_ms,
             self.0.rules.now().connections_per_ip,
         )
+        .inspect_err(|_| self.hold(LimitKind::Handshakes))
     }
 
     /// Takes a handshake back: it turned out to be a recovery, which does not count.
@@ -147,11 +208,13 @@ impl Limits {
             &Net::from(ip),
             now_ms,
             rules.logins_per_ip,
-        )?;
+        )
+        .inspect_err(|_| self.hold(LimitKind::LoginsOfIp))?;
         if name.len() > MAX_LOGIN_NAME {
             return Ok(());
         }
         hit(&inner.login_names, name, now_ms, rules.logins_per_user)
+            .inspect_err(|_| self.hold(LimitKind::LoginsOfUser))
     }
 
     /// Counts one more of `user`'s sockets in `room`; says whether the room is new to the user.
@@ -163,7 +226,8 @@ impl Limits {
         now_ms: u64,
     ) -> Result<bool, SubscriptionLimit> {
         let limit = self.0.rules.now().subscriptions_per_user;
-        self.0.subscriptions.add(user, room, limit, now_ms)
+        let added = self.0.subscriptions.add(user, room, limit, now_ms);
+        added.inspect_err(|_| self.hold(LimitKind::Subscriptions))
     }
 
     /// Counts one of `user`'s sockets out of `room`.

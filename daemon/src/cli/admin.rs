@@ -1,4 +1,4 @@
-//! Users, sessions and API keys, from the command line.
+//! Users, sessions, API keys and admins, from the command line.
 //!
 //! A running daemon is asked over its admin socket, as it alone may have the store open. When none
 //! runs, the store is opened here. Either way the same [`AdminCall`] is performed.
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::args::{Key, Session, Target, User};
+use super::args::{Admin, Key, Session, Target, User};
 use super::output::{pairs, table};
 use super::{CliError, load, password};
 use crate::config::Config;
@@ -148,6 +148,50 @@ pub(super) fn key(command: Key) -> Result<String, CliError> {
         Key::Revoke { id, target } => answer(&target, AdminCall::RevokeKey { id }, |_| {
             "ended the key\n".to_owned()
         }),
+    }
+}
+
+/// Performs a `tidings admin` command, and answers what to print.
+pub(super) fn admin(command: Admin) -> Result<String, CliError> {
+    match command {
+        Admin::Add {
+            name,
+            password,
+            target,
+        } => {
+            let password = password::read(password.password_stdin)?;
+            let call = AdminCall::AddAdmin {
+                name: name.clone(),
+                password,
+            };
+            answer(&target, call, |_| format!("added {name}\n"))
+        }
+        Admin::Passwd {
+            name,
+            password,
+            target,
+        } => {
+            let password = password::read(password.password_stdin)?;
+            let call = AdminCall::SetAdminPassword {
+                name: name.clone(),
+                password,
+            };
+            answer(&target, call, |said| {
+                format!("changed the password of {name}; {}\n", ended(said))
+            })
+        }
+        Admin::List { target } => answer(&target, AdminCall::Admins, |said| {
+            table(
+                ["NAME", "CREATED"],
+                &rows(said, "admins", ["name", "created"]),
+            )
+        }),
+        Admin::Remove { name, target } => {
+            let call = AdminCall::RemoveAdmin { name: name.clone() };
+            answer(&target, call, |said| {
+                format!("removed {name}; {}\n", ended(said))
+            })
+        }
     }
 }
 

@@ -17,6 +17,7 @@ Let someone in:
   tidings user add alice                    a user who logs in with a password
   tidings session create alice --ttl 8h     a session for a user whom your own backend knows
   tidings key create shop --scope emit      a key with which a backend may emit events
+  tidings admin add root                    somebody who may use the admin page
 
 Then, with the key:
   curl -H 'Authorization: Bearer KEY' -d '{\"user\":\"alice\",\"event\":\"hello\",\"data\":1}' \\
@@ -82,6 +83,9 @@ pub(super) enum Command {
     /// API keys: what a backend calls the private API with
     #[command(subcommand)]
     Key(Key),
+    /// Admins: who may use the admin page of the private listener
+    #[command(subcommand)]
+    Admin(Admin),
     /// Several nodes that behave as one
     #[command(subcommand)]
     Cluster(Cluster),
@@ -232,6 +236,40 @@ pub(super) struct Password {
     /// Read the password from standard input, up to the first line's end
     #[arg(long)]
     pub(super) password_stdin: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Admin {
+    /// Let somebody use the admin page; the password is asked for
+    Add {
+        /// What the admin logs in as
+        name: String,
+        #[command(flatten)]
+        password: Password,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Give an admin another password, and end the admin's sessions
+    Passwd {
+        /// Whose password
+        name: String,
+        #[command(flatten)]
+        password: Password,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// List those who may use the admin page
+    List {
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Remove an admin, and end the admin's sessions
+    Remove {
+        /// Who
+        name: String,
+        #[command(flatten)]
+        target: Target,
+    },
 }
 
 #[derive(Debug, Subcommand)]

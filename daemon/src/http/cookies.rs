@@ -17,8 +17,16 @@ pub fn pairs(header: &str) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
-/// A cookie to be set, shown as the value of a `Set-Cookie` header. Scripts do not see it, and
-/// other sites' forms and frames do not send it.
+/// When other sites' pages have a browser send a cookie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SameSite {
+    /// When they lead to ours by a link; not from forms and frames.
+    Lax,
+    /// Never.
+    Strict,
+}
+
+/// A cookie to be set, shown as the value of a `Set-Cookie` header. Scripts do not see it.
 #[derive(Clone, Copy, Debug)]
 pub struct SetCookie<'a> {
     /// A legal cookie name: [`is_name`].
@@ -29,6 +37,8 @@ pub struct SetCookie<'a> {
     pub max_age: Duration,
     /// The listener speaks TLS, so the cookie need never travel in the clear.
     pub secure: bool,
+    /// What other sites can have it sent for.
+    pub same_site: SameSite,
 }
 
 impl<'a> SetCookie<'a> {
@@ -39,6 +49,7 @@ impl<'a> SetCookie<'a> {
             value: "",
             max_age: Duration::ZERO,
             secure,
+            same_site: SameSite::Lax,
         }
     }
 }
@@ -50,11 +61,12 @@ impl Display for SetCookie<'_> {
             value,
             max_age,
             secure,
+            same_site,
         } = self;
         let max_age = max_age.as_secs();
         write!(
             f,
-            "{name}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Lax"
+            "{name}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite={same_site:?}"
         )?;
         if *secure {
             f.write_str("; Secure")
@@ -79,7 +91,7 @@ fn unquoted(value: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::{SetCookie, is_name, pairs, values};
+    use super::{SameSite, SetCookie, is_name, pairs, values};
     use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
     use std::time::Duration;
 
@@ -104,8 +116,9 @@ mod tests {
             value: "s%3Ax",
             max_age,
             secure: true,
+            same_site: SameSite::Strict,
         };
-        let text = "connect.sid=s%3Ax; Path=/; Max-Age=90; HttpOnly; SameSite=Lax; Secure";
+        let text = "connect.sid=s%3Ax; Path=/; Max-Age=90; HttpOnly; SameSite=Strict; Secure";
         assert_eq!(cookie.to_string(), text);
         let text = "sid=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax";
         assert_eq!(SetCookie::removal("sid", false).to_string(), text);

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use super::public::{From, json};
 use crate::{
-    app::handler::Handshake,
+    app::{handler::Handshake, limits::LimitKind},
     node::{BootTag, Node, Place, now_ms},
     shard::{command::Command, machine::Transport, state::Terms, thread::Shard},
     transport::upgrade::{self, Purpose},
@@ -402,6 +402,7 @@ fn admit(shard: &Rc<Shard>, from: &From) -> Result<Terms, Rejection> {
     }
     let limit = node.access.now().connections;
     if limit > 0 && node.connections() >= limit {
+        node.limits.hold(LimitKind::Connections);
         return Err(Rejection::Unavailable);
     }
     match node.limits.handshake(from.ip, now_ms()) {

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use tidings_storage::Session;
 
 use super::{
-    cookies::{self, SetCookie},
+    cookies::{self, SameSite, SetCookie},
     private::sessions::log_out,
     public::{From, PublicRequest, error, json, not_found},
 };
@@ -134,6 +134,7 @@ impl Login {
             value: &self.accounts.keyring().now().sign(&session.id),
             max_age: Duration::from_millis(session.expires_ms.saturating_sub(now_ms)),
             secure: from.secure,
+            same_site: SameSite::Lax,
         };
         let body = serde_json::to_string(&SessionView::from(session)).expect("it is plain text");
         with_cookie(json(StatusCode::OK, body), &cookie)
@@ -175,7 +176,8 @@ impl Login {
     }
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
+/// Whether a request says that its body is JSON.
+pub(super) fn is_json(headers: &HeaderMap) -> bool {
     let given = headers
         .get(CONTENT_TYPE)
         .and_then(|given| given.to_str().ok());

@@ -12,6 +12,9 @@
 //! | `typed` | emits of the trading profile |
 //! | `sessions`, `look`, `act` | sessions; rooms, sockets and users; acts on them |
 //! | `backup` | the store as one file |
+//! | `door`, `login` | who may ask: keys, and admins at the page |
+//! | `page` | the files of the admin page |
+//! | `overview` | what the page shows of the node |
 //! | `status`, `cluster`, `slots` | detailed health, metrics; the nodes; recoverable rooms |
 //! | `answer`, `refusal` | what goes back |
 
@@ -21,12 +24,16 @@ pub(in crate::http) mod backup;
 mod body;
 pub(in crate::http) mod cluster;
 mod command;
+mod door;
 mod emit;
 mod fields;
 mod lines;
 mod listen;
+mod login;
 mod look;
 mod mongo;
+mod overview;
+mod page;
 mod query;
 mod refusal;
 mod repeats;
@@ -56,6 +63,7 @@ use crate::{
 };
 pub(super) use answer::Answer;
 use answer::Response;
+use door::{By, Origin};
 use refusal::Refusal;
 use repeats::Repeats;
 use routes::{Call, Params, Route};
@@ -126,11 +134,15 @@ impl Api {
 async fn answer(
     api: Arc<Api>,
     request: Request<Incoming>,
+    from: Origin,
     shutdown: CancellationToken,
 ) -> Response {
     let (head, mut body) = request.into_parts();
-    let answered = match admit(&api, &head).await {
-        Ok((route, params)) => handle(api.clone(), route, params, head, body, shutdown).await,
+    if let Some(file) = page::answer(&head) {
+        return file;
+    }
+    let answered = match admit(&api, &head, from).await {
+        Ok(asked) => handle(api.clone(), asked, head, body, shutdown).await,
         Err(refusal) => {
             body::discard(&head.headers, &mut body).await;
             Err(refusal)
@@ -141,23 +153,39 @@ async fn answer(
     response
 }
 
-/// The route of a request whose key allows it.
-async fn admit(api: &Api, head: &Parts) -> Result<(&'static Route, Params), Refusal> {
+/// What is asked for, and by whom.
+struct Asked {
+    route: &'static Route,
+    params: Params,
+    by: By,
+    from: Origin,
+}
+
+/// What a request asks for, if its key or its session allows it.
+async fn admit(api: &Api, head: &Parts, from: Origin) -> Result<Asked, Refusal> {
     let (route, params) = routes::find(head.method.as_str(), head.uri.path())?;
-    if let Some(scope) = route.scope {
-        authorize(api, scope, &head.headers).await?;
-    }
-    Ok((route, params))
+    let by = door::enter(api, route, head, from).await?;
+    Ok(Asked {
+        route,
+        params,
+        by,
+        from,
+    })
 }
 
 async fn handle(
     api: Arc<Api>,
-    route: &'static Route,
-    params: Params,
+    asked: Asked,
     head: Parts,
     body: Incoming,
     shutdown: CancellationToken,
 ) -> Result<Response, Refusal> {
+    let Asked {
+        route,
+        params,
+        by,
+        from,
+    } = asked;
     if route.call == Call::EmitStream {
         no_query(head.uri.query())?;
         let (out, lines) = mpsc::channel(stream::PIECES);
@@ -166,12 +194,21 @@ async fn handle(
     }
     let body = body::read(&head.headers, body, api.body_limit).await?;
     let query = head.uri.query().map(str::to_owned);
+    if route.call.is_login() {
+        no_query(query.as_deref())?;
+        return login::answer(&api, route.call, &head, from, &body).await;
+    }
     if route.call == Call::Backup {
         no_query(query.as_deref())?;
         return backup::answer(&api).await;
     }
     // A task of its own: what has begun is finished, whether or not the caller waits for it.
-    let work = tokio::spawn(async move { perform(&api, route.call, params, query, body).await });
+    let work = tokio::spawn(async move {
+        let on = params.first().cloned();
+        let done = perform(&api, route.call, params, query, body).await;
+        door::note(&by, from, route, on.as_deref(), &done);
+        done
+    });
     work.await.unwrap_or_else(|_| Err(Refusal::internal()))
 }
 
@@ -224,12 +261,16 @@ async fn perform(
         }
         Call::Detailed => status::detailed(api).await,
         Call::Description => Ok(Answer::new(hyper::StatusCode::OK, DESCRIPTION)),
+        Call::Overview => overview::show(api).await,
         Call::Cluster => cluster::show(api).await,
         Call::Slots => slots::show(api).await,
         Call::Forget => slots::forget(api, param(0)).await,
         Call::EmitOne => emit::one(api, &body).await,
         Call::EmitBatch => emit::batch(api, &body).await,
         Call::EmitStream | Call::Backup => unreachable!("their answers come in pieces"),
+        Call::LogIn | Call::LogOut | Call::ShowLogin | Call::RenewLogin => {
+            unreachable!("they need the request's head")
+        }
         Call::Portfolio => {
             typed::to_user(api, "portfolio", "portfolio:updated", param(0), &body).await
         }

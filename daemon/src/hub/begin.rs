@@ -48,6 +48,7 @@ impl Hub {
     pub async fn begin(&self, node: &Node, request: EmitRequest) -> Result<Begun, EmitError> {
         let namespace = self.check(node, &request)?;
         let began = (Instant::now(), self.keeping.clone());
+        self.count(&request);
         let id = request.id.clone().unwrap_or_else(|| node.ids.emit());
         let is_repeat = is_change(&id) && !self.changes.is_first(&id, Instant::now().into_std());
         let (live, single) = self.by_class(node, &request);
@@ -103,6 +104,12 @@ impl Hub {
         })
     }
 
+    fn count(&self, request: &EmitRequest) {
+        if !request.local {
+            self.emits.fetch_add(1, Relaxed);
+        }
+    }
+
     /// Sends an emit that asks for acknowledgements to this node's clients. Emits begun later come
     /// after it.
     pub(crate) async fn ask(
@@ -112,6 +119,7 @@ impl Hub {
         timeout: Duration,
     ) -> Result<Asked, EmitError> {
         let namespace = self.check(node, &request)?;
+        self.count(&request);
         let deadline = Instant::now() + timeout;
         let id = self.ack_ids.fetch_add(1, Relaxed);
         // Bounded by the sockets that get the emit, each reporting once.

@@ -30,6 +30,12 @@ pub struct SocketInfo {
     pub recovered: bool,
     /// Its address.
     pub ip: std::net::IpAddr,
+    /// When its connection was opened, unix milliseconds; 0 from a node that does not tell.
+    #[serde(default)]
+    pub since_ms: u64,
+    /// The node that holds it; empty from a node that does not tell.
+    #[serde(default)]
+    pub node: String,
     /// The id of its connection. A secret: whoever knows it can speak for the client.
     pub connection: Arc<str>,
     /// Its CONNECT payload, if the handler keeps it.

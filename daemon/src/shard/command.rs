@@ -124,6 +124,8 @@ pub(crate) struct Load {
     pub(crate) lag: AtomicUsize,
     /// Event frames queued to clients.
     pub(crate) deliveries: AtomicU64,
+    /// Bytes written to clients, before TLS and HTTP.
+    pub(crate) written_bytes: AtomicU64,
     /// Events received from clients.
     pub(crate) events: AtomicU64,
     /// Volatile frames dropped.
@@ -175,6 +177,7 @@ pub(super) struct Tally {
     /// The same, each connection counting up to `Load::EACH`.
     pub(super) lag: usize,
     pub(super) deliveries: u64,
+    pub(super) written_bytes: u64,
     pub(super) events: u64,
     pub(super) dropped: u64,
     pub(super) conflated: u64,
@@ -217,6 +220,7 @@ impl Load {
         self.outbox_bytes.store(tally.outbox_bytes, Relaxed);
         self.lag.store(tally.lag, Relaxed);
         self.deliveries.store(tally.deliveries, Relaxed);
+        self.written_bytes.store(tally.written_bytes, Relaxed);
         self.events.store(tally.events, Relaxed);
         self.dropped.store(tally.dropped, Relaxed);
         self.conflated.store(tally.conflated, Relaxed);

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     app::handler::Effect,
     hub::query::{Act, SocketInfo, Target},
+    node::now_ms,
     recovery::slot::SlotNo,
 };
 
@@ -62,7 +63,12 @@ impl State {
             .filter(|room| ***room != *EVERYBODY)
             .cloned()
             .collect();
+        let key = self.sockets.get(index as usize)?.connection;
+        let opened = self.connections.get(key as u32 as usize)?.opened;
+        let age = opened.elapsed().as_millis() as u64;
         self.with_view(index, |view| SocketInfo {
+            since_ms: now_ms().saturating_sub(age),
+            node: self.node.settings.name.clone(),
             id: view.id.clone(),
             namespace: view.namespace.clone(),
             user: view.user.cloned(),

@@ -82,6 +82,8 @@ pub(crate) struct Connection {
     /// On what terms its address may have it.
     pub(super) terms: Terms,
     pub(super) opened: Instant,
+    /// Bytes written outside of a flush, which counts them.
+    pub(super) written_early: usize,
 }
 
 impl Connection {
@@ -101,7 +103,10 @@ impl Connection {
         }
         let websocket = self.websocket.as_mut().filter(|it| !it.is_blocked());
         let websocket = websocket.ok_or(Reason::SlowReader)?;
-        if websocket.write(&mut self.outbox) == Written::Broken {
+        let before = self.outbox.bytes();
+        let written = websocket.write(&mut self.outbox);
+        self.written_early += before.saturating_sub(self.outbox.bytes());
+        if written == Written::Broken {
             return Err(Reason::TransportClose);
         }
         match push(&mut self.outbox) {
@@ -302,6 +307,7 @@ impl State {
             handshake,
             terms,
             opened: now,
+            written_early: 0,
         });
         let key = connection_key(slot, self.generation);
         self.by_sid.insert(sid, key);

@@ -162,7 +162,10 @@ impl State {
                 true
             }
         };
-        self.tally.waiting(before, connection.outbox.bytes());
+        let after = connection.outbox.bytes();
+        let written = before.saturating_sub(after) + std::mem::take(&mut connection.written_early);
+        self.tally.written_bytes += written as u64;
+        self.tally.waiting(before, after);
         if !alive {
             self.close(key, Reason::TransportClose);
         }

@@ -19,6 +19,7 @@ pub(crate) struct Trees {
     pub(crate) shared_sessions: Tree,
     pub(crate) users: Tree,
     pub(crate) keys: Tree,
+    pub(crate) admins: Tree,
     pub(crate) counters: Tree,
     pub(crate) log: Tree,
     pub(crate) log_state: Tree,
@@ -36,7 +37,7 @@ pub(crate) struct Trees {
 
 impl Trees {
     /// The trees' names, in the order of [`Trees::named`].
-    pub(crate) const NAMES: [&'static str; 12] = [
+    pub(crate) const NAMES: [&'static str; 13] = [
         "sessions",
         "sessions_by_user",
         "revocations",
@@ -49,6 +50,7 @@ impl Trees {
         "meta",
         "expiry",
         "store",
+        "admins",
     ];
 
     pub(crate) fn open(db: Db, pulse: Arc<Pulse>) -> Result<Self, sled::Error> {
@@ -59,6 +61,7 @@ impl Trees {
             shared_sessions: db.open_tree("shared_sessions")?,
             users: db.open_tree("users")?,
             keys: db.open_tree("keys")?,
+            admins: db.open_tree("admins")?,
             counters: db.open_tree("counters")?,
             log: db.open_tree("log")?,
             log_state: db.open_tree("log_state")?,
@@ -71,7 +74,7 @@ impl Trees {
         })
     }
 
-    pub(crate) fn all(&self) -> [&Tree; 12] {
+    pub(crate) fn all(&self) -> [&Tree; 13] {
         [
             &self.sessions,
             &self.sessions_by_user,
@@ -85,11 +88,12 @@ impl Trees {
             &self.meta,
             &self.expiry,
             &self.store,
+            &self.admins,
         ]
     }
 
     /// Every tree with its name.
-    pub(crate) fn named(&self) -> [(&'static str, &Tree); 12] {
+    pub(crate) fn named(&self) -> [(&'static str, &Tree); 13] {
         let all = self.all();
         std::array::from_fn(|at| (Self::NAMES[at], all[at]))
     }

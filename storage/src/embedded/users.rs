@@ -1,12 +1,35 @@
-//! Who may log in with a password.
+//! Who may log in with a password: users as clients, admins at the admin page.
 
 use std::fmt;
+
+use sled::Tree;
 
 use crate::embedded::codec::{Reader, Writer, text};
 use crate::embedded::trees::Trees;
 use crate::error::StoreError;
 
-const TREE: &str = "users";
+/// Which list somebody is in. Nobody is in one for being in the other.
+#[derive(Clone, Copy)]
+pub(crate) enum List {
+    Users,
+    Admins,
+}
+
+impl List {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Users => "users",
+            Self::Admins => "admins",
+        }
+    }
+
+    fn tree(self, trees: &Trees) -> &Tree {
+        match self {
+            Self::Users => &trees.users,
+            Self::Admins => &trees.admins,
+        }
+    }
+}
 
 /// One who may log in.
 #[derive(Clone, PartialEq, Eq)]
@@ -29,23 +52,24 @@ impl fmt::Debug for User {
     }
 }
 
-pub(crate) fn put(trees: &Trees, user: &User) -> Result<(), StoreError> {
-    trees.insert(&trees.users, user.name.as_bytes(), encode(user))
+pub(crate) fn put(trees: &Trees, list: List, user: &User) -> Result<(), StoreError> {
+    trees.insert(list.tree(trees), user.name.as_bytes(), encode(user))
 }
 
-pub(crate) fn one(trees: &Trees, name: &str) -> Result<Option<User>, StoreError> {
-    let row = trees.row(&trees.users, name.as_bytes())?;
-    row.map(|row| decode(name.as_bytes(), &row)).transpose()
+pub(crate) fn one(trees: &Trees, list: List, name: &str) -> Result<Option<User>, StoreError> {
+    let row = trees.row(list.tree(trees), name.as_bytes())?;
+    row.map(|row| decode(list, name.as_bytes(), &row))
+        .transpose()
 }
 
-pub(crate) fn delete(trees: &Trees, name: &str) -> Result<bool, StoreError> {
-    trees.remove(&trees.users, name.as_bytes())
+pub(crate) fn delete(trees: &Trees, list: List, name: &str) -> Result<bool, StoreError> {
+    trees.remove(list.tree(trees), name.as_bytes())
 }
 
-pub(crate) fn all(trees: &Trees) -> Result<Vec<User>, StoreError> {
+pub(crate) fn all(trees: &Trees, list: List) -> Result<Vec<User>, StoreError> {
     trees
-        .rows(trees.users.iter())
-        .map(|row| row.and_then(|(k, v)| decode(&k, &v)))
+        .rows(list.tree(trees).iter())
+        .map(|row| row.and_then(|(k, v)| decode(list, &k, &v)))
         .collect()
 }
 
@@ -55,12 +79,13 @@ fn encode(user: &User) -> Vec<u8> {
         .rest(user.password_hash.as_bytes())
 }
 
-fn decode(key: &[u8], row: &[u8]) -> Result<User, StoreError> {
-    let mut reader = Reader::new(TREE, row)?;
+fn decode(list: List, key: &[u8], row: &[u8]) -> Result<User, StoreError> {
+    let tree = list.name();
+    let mut reader = Reader::new(tree, row)?;
     Ok(User {
-        name: text(TREE, key)?,
+        name: text(tree, key)?,
         created_ms: reader.u64()?,
-        password_hash: text(TREE, reader.rest())?,
+        password_hash: text(tree, reader.rest())?,
     })
 }
 
@@ -74,12 +99,12 @@ mod tests {
         #[test]
         fn a_user_comes_back(name: String, password_hash: String, created_ms: u64) {
             let user = User { name, password_hash, created_ms };
-            assert_eq!(decode(user.name.as_bytes(), &encode(&user)).unwrap(), user);
+            assert_eq!(decode(List::Users, user.name.as_bytes(), &encode(&user)).unwrap(), user);
         }
 
         #[test]
         fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..48)) {
-            let _ = decode(&bytes, &bytes);
+            let _ = decode(List::Admins, &bytes, &bytes);
         }
     }
 }

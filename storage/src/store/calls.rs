@@ -11,7 +11,7 @@ use crate::embedded::{
     revocations::{Revocation, RevocationPage},
     sessions::Session,
     shared::SharedSession,
-    users::User,
+    users::{List, User},
 };
 use crate::error::StoreError;
 use crate::files;
@@ -207,32 +207,70 @@ fn check_session(session: &Session) -> Result<(), StoreError> {
     check_key("user", session.user.as_bytes())
 }
 
-/// Users and API keys.
+/// Users, admins and API keys.
 impl Store {
     /// Stores a user, in the place of one with the same name. Durable.
     pub async fn put_user(&self, user: User) -> Result<(), StoreError> {
         check_key("user", user.name.as_bytes())?;
         check_value("password hash", user.password_hash.as_bytes())?;
-        self.call(PUT, move |on| users::put(on.trees, &user)).await
+        self.call(PUT, move |on| users::put(on.trees, List::Users, &user))
+            .await
     }
 
     /// The user of this name.
     pub async fn user(&self, name: &str) -> Result<Option<User>, StoreError> {
         let name = name.to_owned();
-        self.call(Effect::Read, move |on| users::one(on.trees, &name))
-            .await
+        self.call(Effect::Read, move |on| {
+            users::one(on.trees, List::Users, &name)
+        })
+        .await
     }
 
     /// Removes a user; says whether there was one. Durable. Their sessions stay.
     pub async fn delete_user(&self, name: &str) -> Result<bool, StoreError> {
         let name = name.to_owned();
-        self.call(REMOVE, move |on| users::delete(on.trees, &name))
-            .await
+        self.call(REMOVE, move |on| {
+            users::delete(on.trees, List::Users, &name)
+        })
+        .await
     }
 
     /// All users, ordered by name.
     pub async fn users(&self) -> Result<Vec<User>, StoreError> {
-        self.call(Effect::Read, |on| users::all(on.trees)).await
+        self.call(Effect::Read, |on| users::all(on.trees, List::Users))
+            .await
+    }
+
+    /// Stores an admin, in the place of one with the same name. Durable.
+    pub async fn put_admin(&self, admin: User) -> Result<(), StoreError> {
+        check_key("admin", admin.name.as_bytes())?;
+        check_value("password hash", admin.password_hash.as_bytes())?;
+        self.call(PUT, move |on| users::put(on.trees, List::Admins, &admin))
+            .await
+    }
+
+    /// The admin of this name.
+    pub async fn admin(&self, name: &str) -> Result<Option<User>, StoreError> {
+        let name = name.to_owned();
+        self.call(Effect::Read, move |on| {
+            users::one(on.trees, List::Admins, &name)
+        })
+        .await
+    }
+
+    /// Removes an admin; says whether there was one. Durable.
+    pub async fn delete_admin(&self, name: &str) -> Result<bool, StoreError> {
+        let name = name.to_owned();
+        self.call(REMOVE, move |on| {
+            users::delete(on.trees, List::Admins, &name)
+        })
+        .await
+    }
+
+    /// All admins, ordered by name.
+    pub async fn admins(&self) -> Result<Vec<User>, StoreError> {
+        self.call(Effect::Read, |on| users::all(on.trees, List::Admins))
+            .await
     }
 
     /// Stores an API key, in the place of one with the same id. Durable.

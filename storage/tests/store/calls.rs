@@ -176,11 +176,21 @@ async fn users_and_keys_come_back_after_a_restart() {
     let store = folder.open();
     store.put_user(user.clone()).await.unwrap();
     store.put_key(key.clone()).await.unwrap();
+    let admin = User {
+        password_hash: "$argon2id$other".into(),
+        ..user.clone()
+    };
+    store.put_admin(admin.clone()).await.unwrap();
     store.close().await.unwrap();
 
     let store = folder.open();
     assert_eq!(store.user("ann").await, Ok(Some(user.clone())));
     assert_eq!(store.users().await, Ok(vec![user]));
+    assert_eq!(store.admin("ann").await, Ok(Some(admin.clone())));
+    assert_eq!(store.admins().await, Ok(vec![admin]));
+    assert_eq!(store.delete_admin("ann").await, Ok(true));
+    assert_eq!(store.delete_admin("ann").await, Ok(false));
+    assert_eq!(store.admins().await, Ok(vec![]));
     assert_eq!(store.key("k").await, Ok(Some(key.clone())));
     assert_eq!(store.keys().await, Ok(vec![key]));
     assert_eq!(store.delete_user("ann").await, Ok(true));

@@ -2,6 +2,8 @@
 //!
 //! All are one program, so that it is linked once and tests that wait leave the cores to others.
 
+mod admin;
+mod admin_page;
 mod answers;
 mod api;
 mod avalanche;

@@ -63,6 +63,27 @@ pub enum AdminCall {
         /// Which.
         id: String,
     },
+    /// All who may use the admin page.
+    Admins,
+    /// Lets somebody use the admin page.
+    AddAdmin {
+        /// The name to log in with.
+        name: String,
+        /// The password.
+        password: String,
+    },
+    /// Changes an admin's password and ends the admin's sessions.
+    SetAdminPassword {
+        /// Whose.
+        name: String,
+        /// The new one.
+        password: String,
+    },
+    /// Removes an admin and ends the admin's sessions.
+    RemoveAdmin {
+        /// Who.
+        name: String,
+    },
 }
 
 /// Why a request over the admin socket is no [`AdminCall`].
@@ -124,6 +145,20 @@ impl AdminCall {
                 Some(json!({"name": name, "scopes": scopes})),
             ),
             Self::RevokeKey { id } => ("DELETE", format!("/admin/keys/{}", escaped(id)), None),
+            Self::Admins => ("GET", "/admin/admins".into(), None),
+            Self::AddAdmin { name, password } => (
+                "POST",
+                "/admin/admins".into(),
+                Some(json!({"name": name, "password": password})),
+            ),
+            Self::SetAdminPassword { name, password } => (
+                "PUT",
+                format!("/admin/admins/{}/password", escaped(name)),
+                Some(json!({"password": password})),
+            ),
+            Self::RemoveAdmin { name } => {
+                ("DELETE", format!("/admin/admins/{}", escaped(name)), None)
+            }
         }
     }
 
@@ -134,15 +169,14 @@ impl AdminCall {
         let steps: Vec<_> = steps.iter().map(|step| &**step).collect();
         match (method, &steps[..]) {
             ("GET", ["", "admin", "users"]) => Ok(Self::Users),
-            ("POST", ["", "admin", "users"]) => add_user(body),
-            ("PUT", ["", "admin", "users", name, "password"]) => {
-                let password = text(&object(body), "password");
-                let password = password.ok_or(CallError::Body(r#"{"password"}"#))?;
-                Ok(Self::SetPassword {
-                    name: (*name).to_owned(),
-                    password,
-                })
+            ("POST", ["", "admin", "users"]) => {
+                let (name, password) = named_password(body)?;
+                Ok(Self::AddUser { name, password })
             }
+            ("PUT", ["", "admin", "users", name, "password"]) => Ok(Self::SetPassword {
+                name: (*name).to_owned(),
+                password: password(body)?,
+            }),
             ("DELETE", ["", "admin", "users", name]) => Ok(Self::RemoveUser {
                 name: (*name).to_owned(),
             }),
@@ -159,15 +193,31 @@ impl AdminCall {
             ("DELETE", ["", "admin", "keys", id]) => Ok(Self::RevokeKey {
                 id: (*id).to_owned(),
             }),
+            ("GET", ["", "admin", "admins"]) => Ok(Self::Admins),
+            ("POST", ["", "admin", "admins"]) => {
+                let (name, password) = named_password(body)?;
+                Ok(Self::AddAdmin { name, password })
+            }
+            ("PUT", ["", "admin", "admins", name, "password"]) => Ok(Self::SetAdminPassword {
+                name: (*name).to_owned(),
+                password: password(body)?,
+            }),
+            ("DELETE", ["", "admin", "admins", name]) => Ok(Self::RemoveAdmin {
+                name: (*name).to_owned(),
+            }),
             _ => Err(CallError::NotFound(format!("{method} {path}"))),
         }
     }
 }
 
-fn add_user(body: &[u8]) -> Result<AdminCall, CallError> {
+fn password(body: &[u8]) -> Result<String, CallError> {
+    text(&object(body), "password").ok_or(CallError::Body(r#"{"password"}"#))
+}
+
+fn named_password(body: &[u8]) -> Result<(String, String), CallError> {
     let body = object(body);
     match (text(&body, "name"), text(&body, "password")) {
-        (Some(name), Some(password)) => Ok(AdminCall::AddUser { name, password }),
+        (Some(name), Some(password)) => Ok((name, password)),
         _ => Err(CallError::Body(r#"{"name", "password"}"#)),
     }
 }
@@ -263,6 +313,11 @@ mod tests {
             any::<(String, Vec<String>)>()
                 .prop_map(|(name, scopes)| AdminCall::CreateKey { name, scopes }),
             word().prop_map(|id| AdminCall::RevokeKey { id }),
+            proptest::strategy::Just(AdminCall::Admins),
+            (word(), word()).prop_map(|(name, password)| AdminCall::AddAdmin { name, password }),
+            (word(), word())
+                .prop_map(|(name, password)| AdminCall::SetAdminPassword { name, password }),
+            word().prop_map(|name| AdminCall::RemoveAdmin { name }),
         ]
     }
 

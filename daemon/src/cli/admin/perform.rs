@@ -62,7 +62,7 @@ pub async fn perform(
     call: AdminCall,
     now_ms: u64,
 ) -> Result<(Value, Option<Ended>), AccountError> {
-    let keys = accounts.keys();
+    let (keys, admins) = (accounts.keys(), accounts.admins());
     let answer = match call {
         AdminCall::Users => json!({"users": accounts.users().await?}),
         AdminCall::AddUser { name, password } => {
@@ -102,6 +102,16 @@ pub async fn perform(
         AdminCall::RevokeKey { id } => {
             keys.revoke(&id).await?;
             json!({})
+        }
+        AdminCall::Admins => json!({"admins": admins.list().await?}),
+        AdminCall::AddAdmin { name, password } => {
+            json!(admins.add(&name, &password, now_ms).await?)
+        }
+        AdminCall::SetAdminPassword { name, password } => {
+            json!({"sessionsEnded": admins.set_password(&name, &password).await?})
+        }
+        AdminCall::RemoveAdmin { name } => {
+            json!({"sessionsEnded": admins.remove(&name).await?})
         }
     };
     Ok((answer, None))

@@ -11,7 +11,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Api, answer::Response};
+use super::{Api, answer::Response, door::Origin};
 use crate::{
     cli::admin::BACKUP,
     http::{admin, tls::Shown},
@@ -45,18 +45,19 @@ impl Api {
         shutdown: CancellationToken,
     ) {
         let accept = async || {
-            let (stream, _) = listener.accept().await?;
+            let (stream, peer) = listener.accept().await?;
             // Answers are small and each is wanted at once.
             let _ = stream.set_nodelay(true);
-            Ok(stream)
+            Ok((stream, peer.ip().to_canonical()))
         };
-        let serve = |stream, permit: OwnedSemaphorePermit| {
+        let serve = |(stream, ip), permit: OwnedSemaphorePermit| {
             let (api, tls, shutdown) = (self.clone(), tls.clone(), shutdown.clone());
             async move {
                 let _permit = permit;
+                let secure = tls.is_some();
                 let respond = |request| {
                     let (api, shutdown) = (api.clone(), shutdown.clone());
-                    async move { super::answer(api, request, shutdown).await }
+                    async move { super::answer(api, request, Origin { ip, secure }, shutdown).await }
                 };
                 match tls {
                     None => connection(stream, respond, &shutdown).await,

@@ -11,16 +11,27 @@ use super::{
     query::{Page, Query},
     refusal::Refusal,
 };
+use crate::app::accounts::rfc3339;
 use crate::hub::query::{SocketInfo, Target};
 
-/// The rooms of a namespace.
+/// The rooms of a namespace: by name, or those with the most sockets first.
 pub(super) async fn rooms(api: &Api, query: Option<&str>) -> Outcome {
-    let query = Query::parse(query, &["limit", "after", "namespace"])?;
-    let page = query.page()?;
+    let known = ["limit", "after", "namespace", "contains", "order"];
+    let query = Query::parse(query, &known)?;
+    let (page, largest) = (query.page()?, by_size(&query)?);
+    let contains = query.value("contains").unwrap_or_default();
     let found = api.node.relay().rooms(&api.node, &namespace(&query)).await;
+    let all = found.value.into_iter();
+    let mut rooms: Vec<(Arc<str>, usize)> =
+        all.filter(|(room, _)| room.contains(&contains)).collect();
+    let count = rooms.len();
+    if largest {
+        rooms.sort_by(|a, b| (b.1, &a.0).cmp(&(a.1, &b.0)));
+        rooms.truncate(page.limit);
+    }
     let show = |(room, sockets): &(_, usize)| json!({ "room": room, "sockets": sockets });
-    let (rooms, next) = page.cut(found.value.into_iter(), |(room, _)| room, show);
-    let body = json!({ "rooms": rooms, "next": next });
+    let (rooms, next) = page.cut(rooms.into_iter(), |(room, _)| room, show);
+    let body = json!({ "rooms": rooms, "count": count, "next": next });
     Ok(Answer::ok(&with_silent(body, &found.silent)))
 }
 
@@ -82,6 +93,16 @@ pub(super) async fn user(api: &Api, user: &str, query: Option<&str>) -> Outcome 
     Ok(Answer::ok(&with_silent(body, &silent)))
 }
 
+/// Whether the largest are to come first; then there is one page only.
+fn by_size(query: &Query) -> Result<bool, Refusal> {
+    match query.value("order").as_deref() {
+        None | Some("name") => Ok(false),
+        Some("sockets") if query.value("after").is_none() => Ok(true),
+        Some("sockets") => Err(Refusal::params("`after` goes with `order=name` only")),
+        Some(_) => Err(Refusal::params("`order` must be `name` or `sockets`")),
+    }
+}
+
 fn namespace(query: &Query) -> String {
     query.value("namespace").unwrap_or_else(|| "/".to_owned())
 }
@@ -112,5 +133,7 @@ fn view(socket: &SocketInfo) -> Value {
         "transport": socket.transport,
         "recovered": socket.recovered,
         "ip": socket.ip,
+        "since": (socket.since_ms > 0).then(|| rfc3339(socket.since_ms)),
+        "node": socket.node,
     })
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json, value::RawValue};
 
 use super::answer::{Answer, Response};
 use crate::{
-    app::{accounts::AccountError, keys::KeyRefusal},
+    app::{accounts::AccountError, admins::LoginError, keys::KeyRefusal},
     hub::EmitError,
 };
 
@@ -91,6 +91,24 @@ impl Refusal {
         Self::new(StatusCode::REQUEST_TIMEOUT, "timeout", message)
     }
 
+    /// The session of an admin may not be used so.
+    pub(super) fn forbidden(message: &str) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", message)
+    }
+
+    /// There is no session of an admin, or not any more.
+    pub(super) fn no_login() -> Self {
+        let message = "log in at /admin/ first";
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
+    }
+
+    /// The body must be JSON and say so.
+    pub(super) fn no_json() -> Self {
+        let message = "the Content-Type must be application/json";
+        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+        Self::new(status, "unsupported_media_type", message)
+    }
+
     /// The node is leaving.
     pub(super) fn draining() -> Self {
         let refusal = Self::new(
@@ -125,6 +143,11 @@ impl Refusal {
             "internal",
             "an internal error, see the node's log",
         )
+    }
+
+    /// What the answer's status is.
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
     }
 
     /// `{"error":{"code","message"}}`.
@@ -175,6 +198,22 @@ impl From<AccountError> for Refusal {
         Self {
             retry_after,
             ..Self::new(status, error.code(), error.to_string())
+        }
+    }
+}
+
+impl From<LoginError> for Refusal {
+    fn from(error: LoginError) -> Self {
+        match error {
+            LoginError::Account(error) => error.into(),
+            LoginError::Locked(after) => Self {
+                retry_after: Some(after.seconds()),
+                ..Self::new(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    "rate_limited",
+                    "too many failed attempts to log in",
+                )
+            },
         }
     }
 }

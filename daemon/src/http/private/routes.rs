@@ -37,9 +37,42 @@ pub(super) enum Call {
     Leave,
     Sockets,
     Socket,
+    Overview,
+    LogIn,
+    LogOut,
+    ShowLogin,
+    RenewLogin,
     DisconnectSocket,
     User,
     DisconnectUser,
+}
+
+impl Call {
+    /// Whether the session of an admin at the page may do it, as a key with the route's scope may.
+    /// What hands out secrets, changes what the node is, or speaks for users, needs a key.
+    pub(super) fn is_on_page(self) -> bool {
+        matches!(
+            self,
+            Self::Overview
+                | Self::Cluster
+                | Self::Rooms
+                | Self::Room
+                | Self::Sockets
+                | Self::Socket
+                | Self::User
+                | Self::DisconnectSocket
+                | Self::DisconnectUser
+                | Self::DeleteSessions
+        )
+    }
+
+    /// Whether it is about the login at the page itself.
+    pub(super) fn is_login(self) -> bool {
+        matches!(
+            self,
+            Self::LogIn | Self::LogOut | Self::ShowLogin | Self::RenewLogin
+        )
+    }
 }
 
 /// One route.
@@ -68,7 +101,7 @@ const fn route(
 }
 
 /// All routes, the busiest first.
-pub(super) static ROUTES: [Route; 30] = [
+pub(super) static ROUTES: [Route; 35] = [
     route("POST", "/api/v1/emit", Some(Emit), Call::EmitOne),
     route("POST", "/api/v1/emit/batch", Some(Emit), Call::EmitBatch),
     route("POST", "/api/v1/emit/stream", Some(Emit), Call::EmitStream),
@@ -101,6 +134,7 @@ pub(super) static ROUTES: [Route; 30] = [
     route("GET", "/metrics", None, Call::Metrics),
     route("GET", "/api/health/detailed", Some(Read), Call::Detailed),
     route("GET", "/api/openapi.json", Some(Read), Call::Description),
+    route("GET", "/api/v1/overview", Some(Read), Call::Overview),
     route("GET", "/api/v1/cluster", Some(Read), Call::Cluster),
     route("GET", "/api/v1/cluster/slots", Some(Read), Call::Slots),
     route(
@@ -154,6 +188,10 @@ pub(super) static ROUTES: [Route; 30] = [
         Some(Admin),
         Call::DisconnectUser,
     ),
+    route("POST", "/admin/login", None, Call::LogIn),
+    route("POST", "/admin/logout", None, Call::LogOut),
+    route("GET", "/admin/session", None, Call::ShowLogin),
+    route("POST", "/admin/session", None, Call::RenewLogin),
 ];
 
 /// The texts of a path that stand where the route has braces, in order.
@@ -275,10 +313,14 @@ mod tests {
                     .find(|route| route.path == path && route.method.eq_ignore_ascii_case(method));
                 let expected = route.and_then(|route| route.scope).map(Scope::as_str);
                 assert_eq!(scope, expected, "scope of {method} {path}");
-                assert_eq!(
-                    operation["security"] == serde_json::json!([]),
-                    scope.is_none()
-                );
+                let security = match (scope, route.is_some_and(|it| it.call.is_on_page())) {
+                    (None, _) => serde_json::json!([]),
+                    (Some(_), true) => {
+                        serde_json::json!([{ "key": [] }, { "adminCookie": [], "adminProof": [] }])
+                    }
+                    (Some(_), false) => Value::Null,
+                };
+                assert_eq!(operation["security"], security, "{method} {path}");
             }
         }
         let routes: BTreeSet<_> = ROUTES

@@ -11,6 +11,7 @@ use tidings_storage::Health;
 
 use super::{Api, answer::Answer, emit::Outcome};
 use crate::{
+    app::limits::LimitKind,
     histogram::{BOUNDS, Counted},
     http::health,
     node::Node,
@@ -26,7 +27,7 @@ pub(super) const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8"
 /// A figure that each shard keeps: name, kind, meaning, where it stands.
 type Figure = (&'static str, &'static str, &'static str, fn(&Load) -> u64);
 
-const FIGURES: [Figure; 10] = [
+const FIGURES: [Figure; 11] = [
     (
         "streams",
         "gauge",
@@ -50,6 +51,12 @@ const FIGURES: [Figure; 10] = [
         "counter",
         "Event frames queued to clients.",
         |load| load.deliveries.load(Relaxed),
+    ),
+    (
+        "written_bytes_total",
+        "counter",
+        "Bytes written to clients, before TLS and HTTP.",
+        |load| load.written_bytes.load(Relaxed),
     ),
     (
         "events_total",
@@ -111,6 +118,16 @@ impl Counts {
             &self.refused
         };
         count.fetch_add(1, Relaxed);
+    }
+
+    /// Answered requests by the first digit of their status.
+    pub(super) fn requests(&self) -> [u64; 6] {
+        self.requests.each_ref().map(|count| count.load(Relaxed))
+    }
+
+    /// Emits that were refused or failed.
+    pub(super) fn refused(&self) -> u64 {
+        self.refused.load(Relaxed)
     }
 
     fn expose(&self, text: &mut Exposition) {
@@ -181,6 +198,10 @@ pub(super) async fn metrics(api: &Api) -> Answer {
             text.sample(name, &format!("{{shard=\"{index}\"}}"), value(&shard.load));
         }
     }
+    let emits = node.hub().emits.load(Relaxed);
+    let help = "Emits taken in by this node, those of peers not included.";
+    text.single("emits_total", "counter", help, emits);
+    expose_limits(node, &mut text);
     expose_clients(node, &mut text);
     expose_queues(node, &mut text);
     expose_times(node, &mut text);
@@ -219,6 +240,16 @@ pub(super) async fn metrics(api: &Api) -> Answer {
     super::cluster::expose(node, &mut text).await;
     super::mongo::expose(node, &mut text);
     Answer::new(StatusCode::OK, text.0)
+}
+
+/// How often each limit held something back.
+fn expose_limits(node: &Node, text: &mut Exposition) {
+    let help = "What a limit held back, by the limit's key in the configuration.";
+    text.family("limited_total", "counter", help);
+    for limit in LimitKind::ALL {
+        let labels = format!("{{limit=\"{}\"}}", limit.key());
+        text.sample("limited_total", &labels, node.limits.held(limit));
+    }
 }
 
 /// How clients came and went.
@@ -335,7 +366,7 @@ pub(super) fn camel(name: &str) -> String {
     camel
 }
 
-fn storage_view(health: &Health) -> Value {
+pub(super) fn storage_view(health: &Health) -> Value {
     match health {
         Health::Ok => json!({ "status": "ok" }),
         Health::Degraded(why) => json!({ "status": "degraded", "message": why }),

@@ -1,0 +1,55 @@
+// Making parts of the page. Texts are set as texts, so nothing that a client sends can be markup.
+
+export const byId = (id) => document.getElementById(id);
+
+// make('td', { className: 'number' }, 'text', anotherElement…)
+export function make(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name.includes('-')) element.setAttribute(name, value);
+    else element[name] = value;
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+// A table whose rows become cards on a phone. Columns are { title, number?, show(row) }.
+export function table(caption, columns, rows) {
+  const head = columns.map(({ title, number }) =>
+    make('th', { scope: 'col', className: number ? 'number' : '' }, title));
+  const cell = ({ title, number, act, show }, row) => {
+    const shown = show(row);
+    const className = act ? 'act' : number ? 'number' : '';
+    return make('td', { className, 'data-label': title }, shown ?? '–');
+  };
+  const body = rows.map((row) => make('tr', {}, ...columns.map((column) => cell(column, row))));
+  // What fits beside each other stays there.
+  return make('table', { className: columns.length > 3 ? 'stack' : '', 'aria-label': caption },
+    make('thead', {}, make('tr', {}, ...head)), make('tbody', {}, ...body));
+}
+
+export const card = (title, ...children) =>
+  make('section', { className: 'card', 'aria-label': title },
+    make('div', { className: 'heading' }, make('h2', {}, title)), ...children);
+
+export const facts = (pairs) =>
+  make('dl', { className: 'facts' },
+    ...pairs.flatMap(([name, value]) => [make('dt', {}, name), make('dd', {}, value ?? '–')]));
+
+// Puts new content into a place; what was open there, or had the focus, has it again.
+export function replace(place, ...children) {
+  const open = new Set([...place.querySelectorAll('details[open]')].map((it) => it.dataset.key));
+  const focused = place.contains(document.activeElement) ? document.activeElement.dataset.key : null;
+  place.replaceChildren(...children);
+  for (const details of place.querySelectorAll('details')) {
+    if (open.has(details.dataset.key)) details.open = true;
+  }
+  if (focused) {
+    [...place.querySelectorAll('[data-key]')].find((it) => it.dataset.key === focused)?.focus();
+  }
+}
+
+// A button that says what it does to whom, also to those who do not see where it stands.
+export function button(text, { key, label, className, onclick }) {
+  return make('button', { type: 'button', className, onclick, 'data-key': key, 'aria-label': label ?? text }, text);
+}

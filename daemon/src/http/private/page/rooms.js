@@ -1,0 +1,77 @@
+// Rooms: the largest of a namespace, those whose name contains a text, and one with its members.
+
+import { ask, path } from './api.js';
+import { card, make, replace, table } from './elements.js';
+import { count, since } from './format.js';
+import { socketTable } from './sockets.js';
+
+const LARGEST = 50;
+const MEMBERS = 100;
+
+// What was searched for last, for the way back from a room.
+let searched = '';
+
+export class RoomsView {
+  title = 'Rooms';
+  // All rooms of all nodes are looked through for it.
+  everyMs = 10_000;
+  element = make('div', { className: 'view' });
+  #found = make('div');
+  #shown = null;
+
+  constructor(namespace, room, go) {
+    this.room = room;
+    const contains = make('input', { id: 'room-text', maxLength: 256, value: searched, spellcheck: false });
+    const from = make('input', { id: 'room-namespace', maxLength: 256, value: namespace || '/', spellcheck: false });
+    this.query = () => ({ namespace: from.value.trim() || '/', contains: contains.value.trim() });
+    const form = make('form', { className: 'search card', role: 'search' },
+      make('div', {}, make('label', { htmlFor: 'room-text' }, 'Name contains'), contains),
+      make('div', {}, make('label', { htmlFor: 'room-namespace' }, 'Namespace'), from),
+      make('button', {}, 'Search'));
+    form.onsubmit = (event) => {
+      event.preventDefault();
+      searched = contains.value.trim();
+      this.room = null;
+      go('rooms', from.value.trim() || '/');
+      this.refresh();
+    };
+    this.element.append(form, this.#found);
+  }
+
+  refresh = async () => {
+    const query = this.query();
+    const looked = this.room ? await this.#members(query.namespace) : await this.#largest(query);
+    if (looked.key === this.#shown) return;
+    this.#shown = looked.key;
+    replace(this.#found, looked.card());
+  };
+
+  async #largest({ namespace, contains }) {
+    const query = new URLSearchParams({ namespace, contains, order: 'sockets', limit: LARGEST });
+    const found = await ask('GET', `/api/v1/rooms?${query}`);
+    const room = ({ room: name }) =>
+      make('a', { href: `#rooms/${encodeURIComponent(namespace)}/${encodeURIComponent(name)}` }, name);
+    const columns = [
+      { title: 'Room', show: room },
+      { title: 'Sockets', number: true, show: ({ sockets }) => count(sockets) },
+    ];
+    const more = found.count > found.rooms.length ? `; these are the largest ${LARGEST}` : '';
+    const text = `${count(found.count)} on all nodes${more}.`;
+    return {
+      key: JSON.stringify(found),
+      card: () => card('Rooms', make('p', { className: 'quiet small' }, text), table('Rooms', columns, found.rooms)),
+    };
+  }
+
+  async #members(namespace) {
+    const query = new URLSearchParams({ namespace, limit: MEMBERS });
+    const found = await ask('GET', `${path('rooms', this.room)}?${query}`);
+    const more = found.next ? `; these are ${MEMBERS} of them` : '';
+    const text = `${count(found.count)} sockets in ${found.namespace}${more}.`;
+    return {
+      key: JSON.stringify([found, found.sockets.map((it) => since(it.since))]),
+      card: () => card(this.room, make('p', { className: 'quiet small' }, text),
+        socketTable(found.sockets, this.refresh)),
+    };
+  }
+}

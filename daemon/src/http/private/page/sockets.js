@@ -1,0 +1,89 @@
+// Sockets: a table of them, and the view that finds one or shows the first.
+
+import { ask, path } from './api.js';
+import { acts } from './acts.js';
+import { button, card, make, replace, table } from './elements.js';
+import { count, sentence, since } from './format.js';
+
+const PAGE = 50;
+const ROOMS = 6;
+
+export function socketTable(sockets, refresh) {
+  if (!sockets.length) return make('p', { className: 'quiet' }, 'No sockets.');
+  const columns = [
+    { title: 'Socket', show: ({ id }) => make('code', {}, id) },
+    { title: 'User', show: ({ userId }) => userId && link('users', userId) },
+    { title: 'Namespace', show: ({ namespace }) => namespace },
+    { title: 'Rooms', show: rooms },
+    { title: 'Transport', show: ({ transport, recovered }) => transport + (recovered ? ', recovered' : '') },
+    { title: 'Address', show: ({ ip }) => ip },
+    { title: 'Connected for', show: (it) => make('span', { title: it.since ?? '' }, since(it.since) ?? '–') },
+    { title: 'Node', show: ({ node }) => node || null },
+    { title: '', act: true, show: ({ id }) => disconnect(id, refresh) },
+  ];
+  return table('Sockets', columns, sockets);
+}
+
+const link = (view, name) => make('a', { href: `#${view}/${encodeURIComponent(name)}` }, name);
+
+function disconnect(id, refresh) {
+  return button('Disconnect', {
+    key: `disconnect ${id}`,
+    label: `Disconnect socket ${id}`,
+    className: 'quiet-danger small',
+    onclick: () => acts.socket(id, refresh),
+  });
+}
+
+function rooms({ id, namespace, rooms: all }) {
+  if (!all.length) return null;
+  const item = (room) => make('li', {},
+    make('a', { href: `#rooms/${encodeURIComponent(namespace)}/${encodeURIComponent(room)}` }, room));
+  const list = (some) => make('ul', { className: 'rooms' }, ...some.map(item));
+  if (all.length <= ROOMS) return list(all);
+  return make('details', { 'data-key': `rooms ${id}` },
+    make('summary', {}, `${count(all.length)} rooms`), list(all));
+}
+
+export class SocketsView {
+  title = 'Sockets';
+  everyMs = 5_000;
+  element = make('div', { className: 'view' });
+  #list = make('div');
+  #shown = null;
+
+  constructor(id, go) {
+    this.id = id;
+    const input = make('input', { id: 'socket-id', value: id ?? '', maxLength: 128, spellcheck: false });
+    const form = make('form', { className: 'search card', role: 'search' },
+      make('div', {}, make('label', { htmlFor: 'socket-id' }, 'Id of a socket'), input),
+      make('button', {}, 'Find'));
+    form.onsubmit = (event) => {
+      event.preventDefault();
+      go('sockets', input.value.trim());
+    };
+    this.element.append(form, this.#list);
+  }
+
+  refresh = async () => {
+    const { text, sockets, title } = await this.#look();
+    const shown = JSON.stringify([text, sockets, sockets.map((it) => since(it.since))]);
+    if (shown === this.#shown) return;
+    this.#shown = shown;
+    replace(this.#list, card(title, make('p', { className: 'quiet small' }, text), socketTable(sockets, this.refresh)));
+  };
+
+  async #look() {
+    if (!this.id) {
+      const found = await ask('GET', `/api/v1/sockets?limit=${PAGE}`);
+      const text = `${count(found.count)} on all nodes${found.next ? `; these are ${PAGE} of them` : ''}.`;
+      return { title: 'Sockets', text, sockets: found.sockets };
+    }
+    try {
+      return { title: 'Socket', text: '', sockets: [await ask('GET', path('sockets', this.id))] };
+    } catch (error) {
+      if (error.status !== 404) throw error;
+      return { title: 'Socket', text: sentence({ message: 'there is no such socket' }), sockets: [] };
+    }
+  }
+}
