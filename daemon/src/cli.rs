@@ -21,6 +21,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use crate::app::passwords;
 use crate::config::{self, Config, ConfigError};
 use crate::lifecycle;
 
@@ -94,6 +95,11 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
         Command::Cluster(command) => print(&cluster::run(command)?),
         Command::Health { target } => print(&health::run(&target)?),
         Command::Reload { target } => print(&reload::run(&target)?),
+        Command::HashPassword(password) => {
+            let password = password::read(password.password_stdin)?;
+            let hash = passwords::hash_now(&password)?;
+            print(&format!("{hash}\n"))
+        }
         Command::Generate(what) => print(&generate::run(what)?),
     }
 }
@@ -131,6 +137,9 @@ enum CliError {
     /// There is no password to work with.
     #[error(transparent)]
     Password(#[from] password::PasswordError),
+    /// The password cannot be hashed.
+    #[error(transparent)]
+    Hash(#[from] passwords::PasswordError),
     /// The answer could not be written; what was asked is done.
     #[error("cannot write the answer: {0}")]
     Output(#[source] io::Error),
@@ -156,6 +165,7 @@ impl CliError {
             | Self::Backup(_)
             | Self::Migrate(_)
             | Self::Password(_)
+            | Self::Hash(_)
             | Self::Output(_) => 1,
         }
     }

@@ -88,6 +88,8 @@ pub struct Config {
     pub mongodb: MongoDb,
     /// How to read the sessions that an application keeps there.
     pub session: SharedSession,
+    /// The namespace of Socket.IO's Admin UI.
+    pub admin_ui: AdminUi,
     /// How the node leaves.
     pub drain: Drain,
     /// What it tells its operator.
@@ -291,6 +293,34 @@ pub struct SharedSession {
     pub cache: Duration,
     /// How often sessions of sockets are looked at where MongoDB cannot tell of changes.
     pub recheck: Duration,
+}
+
+/// Socket.IO's Admin UI, served from elsewhere, on a namespace of its own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AdminUi {
+    /// Whether there is that namespace.
+    pub enabled: bool,
+    /// The namespace's name.
+    pub namespace: String,
+    /// Who may log in.
+    pub username: String,
+    /// The argon2id hash of the password.
+    pub password_hash: Option<Secret>,
+    /// A file with that hash; read when the configuration is.
+    pub password_hash_file: Option<PathBuf>,
+    /// How much it shows.
+    pub mode: AdminUiMode,
+    /// Whether it only shows, and nothing can be done by it.
+    pub read_only: bool,
+}
+
+/// How much the Admin UI shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdminUiMode {
+    /// Each client, room and event.
+    Development,
+    /// Figures.
+    Production,
 }
 
 /// Leaving in good order.

@@ -36,6 +36,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    admin_ui::{self, Watch},
     app::{
         handler::Handler,
         limits::{Limits, Rules},
@@ -134,6 +135,8 @@ pub struct Application {
     pub handler: Arc<dyn Handler>,
     /// Serves its own public routes.
     pub routes: Arc<dyn Routes>,
+    /// The admin UI that the handler has a namespace of, if there is one.
+    pub admin_ui: Option<Arc<Watch>>,
 }
 
 /// What a handler is built upon.
@@ -297,6 +300,7 @@ where
         jobs,
         emits,
         streams: crate::streams::of(&config.mongodb.streams),
+        admin_ui: application.admin_ui.clone(),
         ids: Ids::new(&config.node.name, boot),
         relay: relay.clone(),
         mongo: mongo.clone(),
@@ -333,6 +337,9 @@ where
         }));
     }
     relay.attach(&node);
+    if let Some(watch) = application.admin_ui {
+        tasks.spawn(ending(stop.clone(), admin_ui::run(node.clone(), watch)));
+    }
     let feed = tokio::spawn(feed::run(node.clone(), rooms.told));
     if let Some(cluster) = cluster {
         relay.join(cluster.clone());

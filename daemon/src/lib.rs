@@ -13,12 +13,14 @@
 //! | `recovery` | recoverable rooms: log, cursors, records |
 //! | `relay` | the only meeting of hub and cluster |
 //! | `app` | what a client may do: sessions, channels, limits |
+//! | `admin_ui` | the namespace of Socket.IO's Admin UI |
 //! | `http` | public and private routes |
 //! | `streams` | changes in MongoDB that become events |
 //! | `histogram` | how long something takes, counted |
 //! | `node` | what all parts of a node share |
 //! | `live` | what a reload replaces while others read it |
 
+pub mod admin_ui;
 pub mod app;
 pub mod backup;
 pub mod cli;

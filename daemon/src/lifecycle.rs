@@ -21,16 +21,20 @@ use tokio::{
 };
 
 use crate::{
+    admin_ui::{AdminUi, Operator, Watch},
     app::{
         accounts::{AccountOptions, Accounts},
         auth::Authenticator,
         channels::{Channels, Snapshots},
+        handler::Handler,
+        limits::Limits,
     },
     config::{AuthMode, Config, LogFormat},
     demo,
     gateway::{self, Application, Extras, Gateway, Ground, StartError},
     http::{client_files::ClientFiles, login::Login, private::Api, site::Site, tls::Shown},
     live::Live,
+    relay::Relay,
 };
 use handed::Handed;
 use reload::Reloader;
@@ -206,6 +210,7 @@ async fn application(
         is_shared: config.cluster.key.is_some(),
         relay: Some(relay.clone()),
     };
+    let for_admins = relay.clone();
     let accounts = Accounts::open(store.clone(), options)
         .await
         .map_err(|error| error.to_string())?;
@@ -230,6 +235,8 @@ async fn application(
         !config.recovery.window.is_zero(),
         mongo.map(|mongo| Snapshots::new(mongo, config.limits.outbox)),
     );
+    let handler: Arc<dyn Handler> = Arc::new(handler);
+    let (handler, admin_ui) = with_admin_ui(config, handler, &accounts, (&limits, &for_admins));
     let client = match &config.listen.client_dir {
         Some(folder) => ClientFiles::load(folder, &config.listen.path)
             .map_err(|error| format!("listen.client_dir = {folder:?}: {error}"))?,
@@ -244,10 +251,30 @@ async fn application(
     Ok((
         accounts,
         Application {
-            handler: Arc::new(handler),
+            handler,
             routes: Arc::new(routes),
+            admin_ui,
         },
     ))
+}
+
+/// A handler with the admin UI's namespace beside its own, if there is to be one.
+fn with_admin_ui(
+    config: &Config,
+    handler: Arc<dyn Handler>,
+    accounts: &Accounts,
+    (limits, relay): (&Limits, &Arc<Relay>),
+) -> (Arc<dyn Handler>, Option<Arc<Watch>>) {
+    let settings = &config.admin_ui;
+    let hash = settings.password_hash.clone();
+    let Some(hash) = hash.filter(|_| settings.enabled) else {
+        return (handler, None);
+    };
+    let operator = Operator::new(settings.username.clone(), hash);
+    let ground = (accounts.keyring().clone(), limits.clone(), relay.clone());
+    let admin_ui = AdminUi::new(config, handler, Box::new(operator), ground);
+    let watch = admin_ui.watch();
+    (Arc::new(admin_ui), Some(watch))
 }
 
 /// Where a node listens.

@@ -16,6 +16,7 @@ use tidings_storage::mongo::Mongo;
 use tokio::sync::mpsc;
 
 use crate::{
+    admin_ui::Watch,
     app::{handler::Handler, limits::Limits, random::fill, shared::SharedSessions},
     config::Transports,
     event::EmitRequest,
@@ -98,6 +99,8 @@ pub struct Node {
     pub(crate) emits: mpsc::Sender<EmitRequest>,
     /// What was done with each stream of the configuration.
     pub(crate) streams: Vec<Arc<StreamFigures>>,
+    /// The admin UI, if there is one.
+    pub(crate) admin_ui: Option<Arc<Watch>>,
     pub(crate) ids: Ids,
     pub(crate) started: Instant,
     pub(crate) phase: AtomicU8,

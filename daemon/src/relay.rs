@@ -13,6 +13,7 @@
 //! | `request` | PURE: a client's request on its way between nodes, as bytes |
 //! | `carry` | clients that reached another node than the one that holds their connection |
 //! | `query` | an operator's questions and acts, for the whole cluster |
+//! | `watching` | whoever looks by the admin UI, on any node |
 
 mod calls;
 mod carry;
@@ -24,6 +25,7 @@ mod question;
 mod request;
 mod revoking;
 mod sessions;
+mod watching;
 
 use std::{
     collections::HashMap,
@@ -236,6 +238,7 @@ impl Application for Relay {
             Change::Down(name) => {
                 self.peer_down(&name);
                 self.debtor_down(&name);
+                self.sockets_gone();
             }
             Change::Floor(_) => {
                 if let Some(node) = self.node() {

@@ -15,6 +15,7 @@
 //! | `registering` | answers that wait until the peers know of a room's member |
 //! | `settling` | work that begins then, and what is held back for it |
 //! | `writing`, `ending` | outboxes to sockets; how connections and sockets end |
+//! | `watched` | what is told to whoever looks by the admin UI |
 //! | `thread` | the loop |
 
 pub(crate) mod command;
@@ -35,4 +36,5 @@ mod settling;
 pub(crate) mod state;
 pub(crate) mod thread;
 pub(crate) mod timers;
+mod watched;
 mod writing;

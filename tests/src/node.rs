@@ -466,6 +466,14 @@ impl RunningNode {
     }
 }
 
+/// The hash of a password, as the configuration has it.
+pub fn password_hash(password: &str) -> String {
+    let (status, hash, error) =
+        Node::new().command(&["hash-password", "--password-stdin"], password);
+    assert!(status.success(), "{error}");
+    hash.trim().to_owned()
+}
+
 /// The daemon's binary in the folder that the running test was built into.
 pub fn binary() -> PathBuf {
     let test = std::env::current_exe().expect("the running test has a path");

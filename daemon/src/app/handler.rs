@@ -63,9 +63,14 @@ pub trait Handler: Send + Sync + 'static {
         None
     }
 
-    /// Whether query, headers and CONNECT payload are kept for [`SocketView::handshake`].
+    /// Whether query and headers are kept for [`SocketView::handshake`].
     fn keeps_handshake(&self) -> bool {
         false
+    }
+
+    /// Whether CONNECT payloads are kept for [`SocketView::auth`].
+    fn keeps_auth(&self) -> bool {
+        self.keeps_handshake()
     }
 }
 
@@ -74,6 +79,9 @@ pub trait Handler: Send + Sync + 'static {
 pub struct Handshake {
     /// Its address, as far as trusted proxies tell.
     pub ip: IpAddr,
+    /// Whether it used TLS, as far as trusted proxies tell.
+    #[serde(default)]
+    pub secure: bool,
     /// Its `Cookie` headers.
     pub cookie: Option<String>,
     /// Whether it takes recovery; `?recovery=0` declines.
@@ -146,7 +154,7 @@ pub struct SocketView<'a> {
     pub session: Option<&'a Arc<str>>,
     /// Whether it came back and was given what it had missed.
     pub recovered: bool,
-    /// Its CONNECT payload, if the handler keeps handshakes.
+    /// Its CONNECT payload, if the handler keeps those.
     pub auth: Option<&'a RawValue>,
     /// Its handshake.
     pub handshake: &'a Arc<Handshake>,

@@ -4,6 +4,7 @@
 //! the async threads, and few more may wait.
 
 use argon2::Argon2;
+use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{Error as HashError, PasswordHasher, PasswordVerifier};
 use std::sync::Arc;
 use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError};
@@ -55,12 +56,7 @@ impl Passwords {
     pub async fn hash(&self, password: &str) -> Result<String, PasswordError> {
         check_length(password)?;
         let password = password.to_owned();
-        self.run(move || {
-            let hash = Argon2::default().hash_password(password.as_bytes());
-            hash.map(|hash| hash.to_string())
-                .map_err(PasswordError::Hash)
-        })
-        .await
+        self.run(move || hash_now(&password)).await
     }
 
     /// Whether the password is the one that was hashed. Without a hash it never is, after the same
@@ -105,6 +101,22 @@ impl Passwords {
     }
 }
 
+/// Hashes a new password with a fresh salt, on the caller's thread.
+pub fn hash_now(password: &str) -> Result<String, PasswordError> {
+    check_length(password)?;
+    let hash = Argon2::default().hash_password(password.as_bytes());
+    hash.map(|hash| hash.to_string())
+        .map_err(PasswordError::Hash)
+}
+
+/// Whether a text is a hash that a password can be checked against.
+pub fn is_hash(text: &str) -> bool {
+    PasswordHash::new(text).is_ok_and(|hash| {
+        let whole = hash.salt.is_some() && hash.hash.is_some();
+        whole && text.starts_with("$argon2id$") && argon2::Params::try_from(&hash).is_ok()
+    })
+}
+
 fn check_length(password: &str) -> Result<(), PasswordError> {
     let legal = (1..=MAX_PASSWORD).contains(&password.len());
     if legal {
@@ -116,7 +128,7 @@ fn check_length(password: &str) -> Result<(), PasswordError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{NOBODY, PasswordError, Passwords, QUEUED, RUNNING};
+    use super::{NOBODY, PasswordError, Passwords, QUEUED, RUNNING, is_hash};
     use argon2::Argon2;
     use argon2::password_hash::phc::PasswordHash;
     use std::sync::Arc;
@@ -162,6 +174,22 @@ mod tests {
         assert!(
             argon2::Params::try_from(&nobody).is_ok() && Argon2::default().params().p_cost() == 1
         );
+    }
+
+    #[test]
+    fn hashes_are_told_from_other_texts() {
+        assert!(is_hash(NOBODY));
+        let without_hash = NOBODY.rsplit_once('$').unwrap().0;
+        let bcrypt = "$2b$10$heqvAkYMez.Va6Et2uXInOnkCT6/uQj1brkrbyG3LpopDklcq7ZOS";
+        for text in [
+            "",
+            "secret",
+            bcrypt,
+            without_hash,
+            "$argon2id$v=19$nonsense",
+        ] {
+            assert!(!is_hash(text), "{text}");
+        }
     }
 
     #[tokio::test]

@@ -98,6 +98,8 @@ pub(super) enum Command {
     },
     /// Make an empty data folder into what a backup holds; the history begins anew
     Restore(Restore),
+    /// Print the hash of a password that is asked for, for admin_ui.password_hash
+    HashPassword(Password),
     /// Write manual pages or shell completions, for whoever packages the program
     #[command(subcommand)]
     Generate(Generate),

@@ -7,7 +7,7 @@ use tidings_storage::mongo::read_uri;
 
 use super::problem::Problems;
 use super::room::USER_VARIABLE;
-use super::{AuthMode, Channel, Class, Config, Origin, RoomTemplate, kind};
+use super::{AdminUiMode, AuthMode, Channel, Class, Config, Origin, RoomTemplate, kind};
 
 /// The longest path that a Unix socket can have on Linux.
 const LONGEST_SOCKET_PATH: usize = 107;
@@ -22,6 +22,7 @@ pub(super) fn refuse_conflicts(config: &Config, problems: &mut Problems) {
     check_mongodb(config, problems);
     super::streams::check(config, problems);
     check_outbox(config, problems);
+    check_admin_ui(config, problems);
     check_drain(config, problems);
     check_namespaces(config, problems);
     check_channels(config, problems);
@@ -155,6 +156,25 @@ fn check_mongodb(config: &Config, problems: &mut Problems) {
         let what = "needed, as the connection string names no database (…@host/DATABASE)";
         let others = ["mongodb.uri", "mongodb.uri_file"];
         problems.conflict("mongodb.database", quoted(""), &others, what.to_owned());
+    }
+}
+
+fn check_admin_ui(config: &Config, problems: &mut Problems) {
+    let admin_ui = &config.admin_ui;
+    if !admin_ui.enabled {
+        return;
+    }
+    if admin_ui.password_hash.is_none() {
+        let what = "needed with admin_ui.enabled: `tidings hash-password` makes one".to_owned();
+        let others = ["admin_ui.enabled", "admin_ui.password_hash_file"];
+        problems.conflict("admin_ui.password_hash", quoted(""), &others, what);
+    }
+    let mut names = config.namespaces.iter();
+    if names.any(|namespace| namespace.name == admin_ui.namespace) {
+        let what = "is among [[namespaces]], where any client may connect".to_owned();
+        let others = ["namespaces", "namespaces.name"];
+        let shown = quoted(&admin_ui.namespace);
+        problems.conflict("admin_ui.namespace", shown, &others, what);
     }
 }
 
@@ -379,6 +399,11 @@ impl Config {
         warn(
             self.recovery.window.is_zero() && self.has_class(Class::Recoverable),
             "recovery.window is 0: recoverable channels keep nothing for clients that come back",
+        );
+        warn(
+            self.admin_ui.enabled && self.admin_ui.mode == AdminUiMode::Development,
+            "admin_ui.mode is \"development\": whoever logs in there sees what clients send and \
+             are sent",
         );
         warnings
     }

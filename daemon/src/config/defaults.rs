@@ -8,9 +8,9 @@ use std::time::Duration;
 use tidings_storage::mongo::session::{DocumentId, FieldPath};
 
 use super::{
-    Auth, AuthMode, Channel, CharSet, Class, Cluster, Config, Drain, Engine, Http, Keeps, Limits,
-    Listen, Log, LogFormat, MongoDb, Namespace, Node, Order, Param, Recovery, RoomTemplate,
-    SharedSession, Snapshot, Stored, Transports,
+    AdminUi, AdminUiMode, Auth, AuthMode, Channel, CharSet, Class, Cluster, Config, Drain, Engine,
+    Http, Keeps, Limits, Listen, Log, LogFormat, MongoDb, Namespace, Node, Order, Param, Recovery,
+    RoomTemplate, SharedSession, Snapshot, Stored, Transports,
 };
 
 const KIB: usize = 1024;
@@ -40,6 +40,7 @@ impl Default for Config {
             cluster: Cluster::default(),
             mongodb: MongoDb::default(),
             session: SharedSession::default(),
+            admin_ui: AdminUi::default(),
             drain: Drain {
                 deadline: Duration::from_secs(25),
                 spread: Duration::from_secs(5),
@@ -104,6 +105,20 @@ impl Default for SharedSession {
             secret_file: None,
             cache: Duration::from_secs(60),
             recheck: Duration::from_secs(1),
+        }
+    }
+}
+
+impl Default for AdminUi {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            namespace: "/admin".into(),
+            username: "admin".into(),
+            password_hash: None,
+            password_hash_file: None,
+            mode: AdminUiMode::Production,
+            read_only: false,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::kind::units::{duration_text, size_text};
-use super::{AuthMode, Channel, Class, Config, RoomTemplate};
+use super::{AdminUiMode, AuthMode, Channel, Class, Config, RoomTemplate};
 
 /// The width of the column of subjects.
 const SUBJECTS: usize = 13;
@@ -22,6 +22,7 @@ pub fn describe(config: &Config) -> String {
     out.subject("recovery", &[recovery(config)]);
     out.subject("cluster", &cluster(config));
     out.subject("mongodb", &mongodb(config));
+    out.subject("admin UI", &[admin_ui(config)]);
     out.subject("drain", &[drain(config)]);
     out.subject("log", &[log(config)]);
     for warning in config.warnings() {
@@ -283,6 +284,23 @@ fn recovery(config: &Config) -> String {
         recovery.entries_per_room,
         bytes(recovery.memory)
     )
+}
+
+fn admin_ui(config: &Config) -> String {
+    let admin_ui = &config.admin_ui;
+    if !admin_ui.enabled {
+        return "off".to_owned();
+    }
+    let shows = match admin_ui.mode {
+        AdminUiMode::Development => "clients, rooms and events",
+        AdminUiMode::Production => "figures",
+    };
+    let acts = match admin_ui.read_only {
+        true => "; nothing can be done by it",
+        false => ", and acts on sockets",
+    };
+    let (namespace, username) = (&admin_ui.namespace, &admin_ui.username);
+    format!("on {namespace} for {username} (password hash ***): shows {shows}{acts}")
 }
 
 fn drain(config: &Config) -> String {

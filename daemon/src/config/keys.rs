@@ -68,7 +68,7 @@ macro_rules! tls_key {
 }
 
 /// All sections but `[[namespaces]]` and `[channels.*]`, in the order in which people meet them.
-pub(super) const SECTIONS: [Section; 13] = [
+pub(super) const SECTIONS: [Section; 14] = [
     Section {
         name: "node",
         why: "This node.",
@@ -467,6 +467,51 @@ pub(super) const SECTIONS: [Section; 13] = [
                 session.recheck,
                 "How often sessions of connected clients are looked at where MongoDB cannot tell \
                  of changes."
+            ),
+        ],
+    },
+    Section {
+        name: "admin_ui",
+        why: "Socket.IO's Admin UI: a page of its own that connects to this namespace, logs in, and \
+              sees all nodes. Set the same on every node.",
+        keys: &[
+            key!(
+                kind::BOOLEAN,
+                admin_ui.enabled,
+                "Whether the namespace is there. The page's own origin has to be among \
+                 http.origins."
+            ),
+            key!(
+                kind::NAMESPACE,
+                admin_ui.namespace,
+                "The namespace; the page's default is the same. It must not be among \
+                 [[namespaces]]."
+            ),
+            key!(kind::NAME, admin_ui.username, "Who may log in."),
+            Key {
+                secret: true,
+                ..key!(
+                    kind::OPTIONAL_PASSWORD_HASH,
+                    admin_ui.password_hash,
+                    "The hash of the password, as `tidings hash-password` prints it."
+                )
+            },
+            key!(
+                kind::OPTIONAL_FILE,
+                admin_ui.password_hash_file,
+                "A file that holds that hash, such as a mounted secret."
+            ),
+            key!(
+                kind::ADMIN_UI_MODE,
+                admin_ui.mode,
+                "\"production\" shows figures. \"development\" also shows clients, rooms and \
+                 events with their contents, and keeps the headers of each connection."
+            ),
+            key!(
+                kind::BOOLEAN,
+                admin_ui.read_only,
+                "Whether it only shows: else it may emit, move sockets between rooms, and \
+                 disconnect them."
             ),
         ],
     },

@@ -15,7 +15,8 @@ use std::time::Duration;
 use toml::Value;
 
 use super::source::Raw;
-use super::{AuthMode, LogFormat, Secret};
+use super::{AdminUiMode, AuthMode, LogFormat, Secret};
+use crate::app::passwords;
 
 mod channel;
 mod mongo;
@@ -198,6 +199,37 @@ pub(super) const AUTH_MODE: Kind<AuthMode> = Kind {
         Value::from(match value {
             AuthMode::Session => "session",
             AuthMode::None => "none",
+        })
+    },
+};
+
+pub(super) const OPTIONAL_PASSWORD_HASH: Kind<Option<Secret>> = Kind {
+    allowed: "an argon2id hash that begins with \"$argon2id$v=19$\", or \"\" for none",
+    read: |raw| match raw.text() {
+        Some("") => Ok(None),
+        text => {
+            let hash = text.filter(|text| passwords::is_hash(text));
+            hash.map(Secret::new).map(Some).ok_or_default()
+        }
+    },
+    show: |value| Value::String(value.as_ref().map(Secret::to_string).unwrap_or_default()),
+};
+
+pub(super) const ADMIN_UI_MODE: Kind<AdminUiMode> = Kind {
+    allowed: "\"production\" or \"development\"",
+    read: |raw| {
+        one_of(
+            raw,
+            &[
+                ("production", AdminUiMode::Production),
+                ("development", AdminUiMode::Development),
+            ],
+        )
+    },
+    show: |value| {
+        Value::from(match value {
+            AdminUiMode::Production => "production",
+            AdminUiMode::Development => "development",
         })
     },
 };

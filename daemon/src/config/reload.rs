@@ -117,6 +117,9 @@ fn differences(one: &Config, other: &Config) -> Vec<String> {
                 ("auth", "api_key") => one.auth.api_key != other.auth.api_key,
                 ("mongodb", "uri") => one.mongodb.uri != other.mongodb.uri,
                 ("session", "secret") => one.session.secret != other.session.secret,
+                ("admin_ui", "password_hash") => {
+                    one.admin_ui.password_hash != other.admin_ui.password_hash
+                }
                 _ => (key.show)(one) != (key.show)(other),
             };
             if differs {

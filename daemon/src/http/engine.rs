@@ -430,6 +430,7 @@ fn handshake<B>(shard: &Rc<Shard>, from: &From, recovery: bool, request: &Reques
     };
     Handshake {
         ip: from.ip,
+        secure: from.secure,
         cookie: (!cookies.is_empty()).then(|| cookies.join("; ")),
         recovery,
         url: keeps.then(|| request.uri().to_string()),

@@ -110,7 +110,7 @@ impl Relay {
     }
 
     /// This node's answer and the peers'.
-    async fn both<T: DeserializeOwned>(
+    pub(super) async fn both<T: DeserializeOwned>(
         &self,
         here: impl Future<Output = T>,
         question: &Question,

@@ -38,6 +38,10 @@ pub(super) enum Question {
     Revoked(Vec<Revocation>),
     /// The last values of conflated rooms, by namespace and name.
     Latest { rooms: Vec<(String, String)> },
+    /// Somebody looks by the admin UI: what is there to see?
+    Watch,
+    /// What is shown to those who look is not all right any more.
+    LookAgain,
     /// An event for this node's handler.
     ServerEvent {
         event: String,
@@ -81,6 +85,14 @@ impl Relay {
                 }
             }
             Question::Latest { rooms } => encode(&super::latest::values(&node, rooms)),
+            Question::Watch => match &node.admin_ui {
+                Some(watch) => encode(&watch.begin().await),
+                None => Bytes::new(),
+            },
+            Question::LookAgain => {
+                self.look_again_here(&node).await;
+                encode(&())
+            }
             Question::ServerEvent { event, args } => {
                 encode(&node.handler.server_event(&event, &args))
             }

@@ -139,6 +139,18 @@ pub(crate) struct Load {
     /// From when the node began to send an event until it was written to those of its clients here
     /// that could be written to. What waits for its interval is not in it.
     pub(crate) written: Histogram,
+    /// Connections that poll.
+    pub(crate) polling: AtomicUsize,
+    /// Engine.IO packets from clients.
+    pub(crate) packets_in: AtomicU64,
+    /// Frames queued to clients.
+    pub(crate) packets_out: AtomicU64,
+    /// Bytes of messages from clients.
+    pub(crate) bytes_in: AtomicU64,
+    /// Bytes queued to clients.
+    pub(crate) bytes_out: AtomicU64,
+    /// Events that whoever looks by the admin UI was not shown.
+    pub(crate) unshown: AtomicU64,
     /// Connections that ended, by [`Reason::ALL`].
     closes: [AtomicU64; Reason::ALL.len()],
     /// What became of clients that asked for a namespace, by [`Connected::ALL`].
@@ -183,12 +195,19 @@ pub(super) struct Tally {
     pub(super) conflated: u64,
     pub(super) slow_readers: u64,
     pub(super) panics: u64,
+    pub(super) polling: usize,
+    pub(super) packets_in: u64,
+    pub(super) packets_out: u64,
+    pub(super) bytes_in: u64,
+    pub(super) bytes_out: u64,
+    pub(super) unshown: u64,
 }
 
 impl Tally {
     /// An outbox that held `before` bytes holds `after`.
     pub(super) fn waiting(&mut self, before: usize, after: usize) {
         self.outbox_bytes = (self.outbox_bytes + after).saturating_sub(before);
+        self.bytes_out += after.saturating_sub(before) as u64;
         let lag = |bytes: usize| bytes.min(Load::EACH);
         self.lag = (self.lag + lag(after)).saturating_sub(lag(before));
     }
@@ -226,6 +245,12 @@ impl Load {
         self.conflated.store(tally.conflated, Relaxed);
         self.slow_readers.store(tally.slow_readers, Relaxed);
         self.panics.store(tally.panics, Relaxed);
+        self.polling.store(tally.polling, Relaxed);
+        self.packets_in.store(tally.packets_in, Relaxed);
+        self.packets_out.store(tally.packets_out, Relaxed);
+        self.bytes_in.store(tally.bytes_in, Relaxed);
+        self.bytes_out.store(tally.bytes_out, Relaxed);
+        self.unshown.store(tally.unshown, Relaxed);
     }
 
     /// Bytes that a connection may have waiting before it counts as fully behind.

@@ -71,7 +71,7 @@ impl State {
         };
         let kept_auth = node
             .handler
-            .keeps_handshake()
+            .keeps_auth()
             .then(|| request.auth.clone())
             .flatten();
         match catch_unwind(AssertUnwindSafe(|| admit::admit_now(&node, &request))) {
@@ -293,6 +293,7 @@ impl State {
                 return;
             }
         }
+        self.note_connected(key.index);
         let handler = self.node.handler.clone();
         self.consult(key.index, |context| handler.connected(context));
     }

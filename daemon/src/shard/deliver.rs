@@ -106,12 +106,14 @@ impl State {
             Arrival::Replaced | Arrival::Stale => {}
         }
         if let Some(emit) = self.conflations.delivered(namespace, room).cloned() {
+            self.note_sent(&[index], std::slice::from_ref(&emit));
             self.deliver_to(index, &emit);
         }
     }
 
     fn deliver(&mut self, emit: &Arc<Emit>) {
         let targets = self.collect(emit);
+        self.note_sent(&targets, std::slice::from_ref(emit));
         for index in &targets {
             self.deliver_to(*index, emit);
         }
@@ -121,6 +123,7 @@ impl State {
     /// Delivers an emit that asks for acknowledgements; returns who got it.
     fn deliver_asking(&mut self, emit: &Arc<Emit>) -> Vec<Arc<str>> {
         let targets = self.collect(emit);
+        self.note_sent(&targets, std::slice::from_ref(emit));
         let mut sent = Vec::with_capacity(targets.len());
         for index in &targets {
             self.deliver_to(*index, emit);

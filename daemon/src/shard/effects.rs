@@ -116,6 +116,10 @@ impl State {
         };
         let connection = socket.connection;
         let body = Body::new(&socket.namespace_name, event, None);
+        self.note_answered(key, event);
+        let Some(socket) = self.socket(key) else {
+            return;
+        };
         let frames = if socket.has_record() {
             body.guarded()
         } else {

@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{
     command::{ConnectionKey, SocketKey},
-    machine::Reason,
+    machine::{Reason, Transport},
     outbox::{Keep, Outbox},
     rooms::SocketIndex,
     state::{Connection, LastWords, State},
@@ -48,6 +48,9 @@ impl State {
         }
         let slot = key as u32 as usize;
         let mut connection = self.connections.remove(slot);
+        if connection.machine.transport() == Transport::Polling {
+            self.tally.polling = self.tally.polling.saturating_sub(1);
+        }
         self.timers
             .rearm(Due::Connection(key), connection.armed, None);
         self.by_sid.remove(&connection.sid);
@@ -118,6 +121,7 @@ impl State {
             if told.is_some_and(|told| told.is_err()) {
                 self.tally.panics += 1;
             }
+            self.note_gone(index, reason);
         }
         for (namespace, room) in self.rooms.leave_all(index) {
             self.room_emptied(namespace, &room);

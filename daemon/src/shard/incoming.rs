@@ -165,6 +165,7 @@ impl State {
     /// Handles the messages of one read.
     fn received(&mut self, key: ConnectionKey, id: u64, messages: Vec<Received>) {
         for message in messages {
+            self.tally.bytes_in += message.len() as u64;
             let Some((websocket, outbox, via, _)) = self.websocket(key, id) else {
                 return;
             };
@@ -196,6 +197,7 @@ impl State {
         via: Via,
     ) {
         let timing = self.node.settings.timing;
+        self.tally.packets_in += 1;
         let Some(connection) = self.connection(key) else {
             return;
         };
@@ -287,6 +289,7 @@ impl State {
         if connection.machine.transport() != Transport::Polling {
             return PostAnswer::Rejected(Rejection::BadRequest);
         }
+        self.tally.bytes_in += body.len() as u64;
         let Ok(text) = std::str::from_utf8(body) else {
             self.close(key, Reason::ParseError);
             return PostAnswer::Rejected(Rejection::Malformed);
@@ -344,6 +347,7 @@ impl State {
 
     /// The probing WebSocket becomes the transport.
     pub(super) fn upgrade(&mut self, key: ConnectionKey) {
+        self.tally.polling = self.tally.polling.saturating_sub(1);
         self.release_poll(key);
         let Some(connection) = connection_of(&mut self.connections, key) else {
             return;
@@ -362,6 +366,7 @@ impl State {
         connection.outbox = said;
         connection.websocket = Some(Box::new(websocket));
         self.mark_dirty(key);
+        self.note_moved(key);
     }
 
     pub(super) fn close_probe(&mut self, key: ConnectionKey) {
@@ -396,6 +401,7 @@ impl State {
         let Ok(event) = socket::event(&incoming.data) else {
             return self.close(key, Reason::ParseError);
         };
+        self.note_received(index, &incoming.data);
         let handler = self.node.handler.clone();
         let attachments = &incoming.attachments;
         self.consult(index, |context| {

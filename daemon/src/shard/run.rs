@@ -83,6 +83,7 @@ impl State {
                 let before = self.tally.deliveries;
                 let targets = self.collect(&emits[0]);
                 let joined = JoinedFrames::of(emits);
+                self.note_sent(&targets, emits);
                 for index in &targets {
                     self.deliver_run(*index, emits, &joined);
                 }
@@ -115,6 +116,7 @@ impl State {
         let queued = connection.queue(|outbox| outbox.push_joined(bytes.clone(), limit));
         self.tally.waiting(before, connection.outbox.bytes());
         self.tally.deliveries += emits.len() as u64;
+        self.tally.packets_out += emits.len() as u64;
         self.queued(key, queued.err());
     }
 }

@@ -26,6 +26,7 @@ use super::{
     run::Run,
     settling::Settling,
     timers::{Due, Timers},
+    watched::Watched,
 };
 use crate::{
     app::handler::{Handshake, SocketView},
@@ -214,6 +215,8 @@ pub(crate) struct State {
     /// Sessions that ended a short while ago: a client that was being let in meanwhile must not
     /// come in under one.
     pub(super) ended: HashMap<String, Instant>,
+    /// Present while somebody looks by the admin UI.
+    pub(super) watched: Option<Box<Watched>>,
     /// Records of sockets that are gone, for the control plane.
     pub(super) leavers: Vec<Leaver>,
     /// WebSockets that are closed and still have something to say.
@@ -256,6 +259,7 @@ impl State {
             generation: 0,
             last_words: HashMap::new(),
             ended: HashMap::new(),
+            watched: None,
             leavers: Vec::new(),
             goodbyes: TaskTracker::new(),
             wake,
@@ -291,6 +295,7 @@ impl State {
         }
         outbox.push(hello.packet(), Keep::Always, 0);
         self.tally.waiting(0, outbox.bytes());
+        self.tally.polling += usize::from(transport == Transport::Polling);
         self.generation = self.generation.wrapping_add(1);
         let slot = self.connections.insert(Connection {
             generation: self.generation,
@@ -450,6 +455,7 @@ impl State {
             self.announced(index, announced);
         }
         if self.sockets[index as usize].held.is_none() {
+            self.note_joined(index, room);
             self.catch_up(index, namespace, room);
         }
         true
@@ -463,6 +469,7 @@ impl State {
             Left::Member => {}
             Left::Last => self.room_emptied(namespace, room),
         }
+        self.note_left(index, room);
         true
     }
 

@@ -28,6 +28,7 @@ impl State {
         }
         // The parts of a binary event stay together, so only a single frame may be replaced.
         let keep = if frames.len() > 1 { Keep::Always } else { keep };
+        tally.packets_out += frames.len() as u64;
         let before = connection.outbox.bytes();
         let mut ended = None;
         for frame in frames {

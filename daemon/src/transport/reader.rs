@@ -30,6 +30,17 @@ pub(crate) enum Received {
     Broken(u16, &'static str),
 }
 
+impl Received {
+    /// Bytes of a message.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Received::Text(text) => text.len(),
+            Received::Binary(bytes) => bytes.len(),
+            Received::Close | Received::Broken(..) => 0,
+        }
+    }
+}
+
 /// Tungstenite's state, and where in its stream of frames it stands.
 struct Context {
     websocket: WebSocketContext,

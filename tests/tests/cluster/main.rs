@@ -1,5 +1,6 @@
 //! Several nodes on real sockets with real clients, one module per behaviour.
 
+mod admin_ui;
 mod barrier;
 mod carried;
 mod faults;

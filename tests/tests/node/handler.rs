@@ -141,6 +141,7 @@ impl Served {
             Ok(Application {
                 handler: handler.clone(),
                 routes: Arc::new(Nothing),
+                admin_ui: None,
             })
         };
         let gateway = gateway::build(&config, Extras::default(), application).await;

@@ -4,6 +4,7 @@
 
 mod admin;
 mod admin_page;
+mod admin_ui;
 mod answers;
 mod api;
 mod avalanche;

@@ -24,7 +24,7 @@ enum As {
 }
 
 /// The settings that a credential can set. Others in the folder are somebody else's.
-const CREDENTIALS: [(&str, &str, As); 7] = [
+const CREDENTIALS: [(&str, &str, As); 8] = [
     ("tls", "cert", As::Path),
     ("tls", "key", As::Path),
     ("cluster", "key", As::Path),
@@ -32,6 +32,7 @@ const CREDENTIALS: [(&str, &str, As); 7] = [
     ("auth", "secrets", As::Lines),
     ("mongodb", "uri", As::Text),
     ("session", "secret", As::Text),
+    ("admin_ui", "password_hash", As::Text),
 ];
 
 impl Loader {

@@ -18,6 +18,11 @@ pub(super) fn read_files(config: &mut Config, problems: &mut Problems) {
     let named = ("session.secret", "session.secret_file");
     let passphrase = &kind::OPTIONAL_PASSPHRASE;
     read(named, file, &mut session.secret, passphrase, problems);
+    let admin_ui = &mut config.admin_ui;
+    let file = admin_ui.password_hash_file.as_deref();
+    let named = ("admin_ui.password_hash", "admin_ui.password_hash_file");
+    let hash = &kind::OPTIONAL_PASSWORD_HASH;
+    read(named, file, &mut admin_ui.password_hash, hash, problems);
 }
 
 fn read(

@@ -88,6 +88,12 @@ const FIGURES: [Figure; 11] = [
         "Handlers that panicked.",
         |load| load.panics.load(Relaxed),
     ),
+    (
+        "admin_ui_unshown_total",
+        "counter",
+        "Events that the admin UI was not shown, there being too many.",
+        |load| load.unshown.load(Relaxed),
+    ),
 ];
 
 /// What the API counts itself.

@@ -130,12 +130,14 @@ async fn build(config: &Config, profile: Profile) -> Result<Gateway, tidings::ga
             Profile::Suite => Application {
                 handler: Arc::new(suite::Suite),
                 routes: Arc::new(Nothing),
+                admin_ui: None,
             },
             Profile::Kit => {
                 let kit = Arc::new(kit::Kit::default());
                 Application {
                     handler: kit.clone(),
                     routes: kit,
+                    admin_ui: None,
                 }
             }
         })
