@@ -254,7 +254,8 @@ fn says_what_is_wrong_in_a_file() {
         (
             "[lisen]",
             "lisen: unknown; did you mean listen? known here: node, listen, tls, http, auth, \
-             limits, engine, recovery, drain, cluster, mongodb, session, log, namespaces, channels",
+             limits, engine, recovery, drain, cluster, mongodb, session, admin_ui, log, \
+             namespaces, channels",
         ),
         (
             "listen = 5",
@@ -676,4 +677,27 @@ fn a_credential_that_is_wrong_is_named_and_not_shown() {
         said.contains("auth.api_key = *** (from the credential auth.api_key)"),
         "{said}"
     );
+}
+
+#[test]
+fn an_admin_ui_needs_a_hash_and_a_namespace_of_its_own() {
+    let hash = "password_hash = '$argon2id$v=19$m=19456,t=2,p=1$dGlkaW5ncy1ub2JvZHkhIQ\
+                $AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8'";
+    let admin_ui = |more: &str| format!("[admin_ui]\nenabled = true\n{more}");
+    assert_eq!(problems(&admin_ui(hash), &[]), [""; 0]);
+    for (text, key) in [
+        (admin_ui(""), "admin_ui.password_hash"),
+        (
+            admin_ui("password_hash = '$2b$10$heqvAkYMez'"),
+            "admin_ui.password_hash",
+        ),
+        (
+            admin_ui(&format!("{hash}\nnamespace = '/'")),
+            "admin_ui.namespace",
+        ),
+    ] {
+        let said = problems(&text, &[]);
+        assert!(said.iter().all(|it| it.starts_with(key)), "{said:?}");
+        assert!(!said.is_empty() && !said[0].contains("heqvAk"), "{said:?}");
+    }
 }
