@@ -13,7 +13,7 @@
 //! | `figures` | what the node has done, second by second |
 //! | `bucket` | PURE: so many things in a second |
 //!
-//! Whoever looks is in the room [`ROOM`] of the namespace, so each node knows by the interest in
+//! Whoever looks is in the room `ROOM` of the namespace, so each node knows by the interest in
 //! that room, as with any other, whether there is somebody. If so, its shards note what happens, and
 //! its task emits that to the room: the way of all emits carries it to every node. If not, the shards
 //! note nothing and the task collects nothing.
