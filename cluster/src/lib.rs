@@ -51,7 +51,7 @@ pub use history::{
 };
 use identity::{Identity, RENEW_AFTER};
 pub use key::{ClusterKey, KeyError};
-pub use net::{AskError, Carried};
+pub use net::{AskError, Carried, ProbeError, Reached, SOCKET_BUFFER, probe};
 use net::{Core, GOSSIP_CAPACITY};
 use proto::{Lifecycle, RoomKey};
 pub use status::{PeerStatus, Status, Totals};

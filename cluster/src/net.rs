@@ -5,6 +5,7 @@
 //! | `endpoint` | the UDP socket and how connections on it behave |
 //! | `hello` | the first exchange on a connection: who is there |
 //! | `dial` | one attempt to reach an address |
+//! | `probe` | whether a node can be reached, for who looks after one |
 //! | `outbound` | a link to a peer: control, forwards, gossip, questions |
 //! | `history` | what nodes say of recoverable rooms |
 //! | `inbound` | a link from a peer, read only |
@@ -25,6 +26,7 @@ pub(crate) mod history;
 mod inbound;
 mod lane;
 mod outbound;
+mod probe;
 mod stream;
 
 use std::{
@@ -50,10 +52,12 @@ use crate::{
 };
 pub use carried::Carried;
 pub(crate) use driver::run as drive;
+pub use endpoint::SOCKET_BUFFER;
 pub(crate) use endpoint::open;
 pub(crate) use inbound::serve;
 pub use outbound::AskError;
 pub(crate) use outbound::Outbound;
+pub use probe::{ProbeError, Reached, probe};
 pub(crate) use stream::framed;
 
 /// Gossip messages that wait to be read; further ones are dropped, as on a network.

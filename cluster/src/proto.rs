@@ -65,7 +65,7 @@ mod wire;
 
 pub use action::{Action, LinkId};
 pub use counters::Part;
-pub use hello::{Hello, PROTOCOL, Refused};
+pub use hello::{Hello, PROBE, PROTOCOL, Refused};
 pub use interest::{Change, Mark};
 pub use members::{Gossiped, Lifecycle, SLOTS};
 pub use node::{Broken, Node, PeerStatus, Settings};

@@ -6,6 +6,7 @@
 //! * `open` turns a folder into a checked, running store: lock, deadline, damage, version.
 //! * `embedded` holds the trees, one file per kind of row, and the index by which rows expire.
 //! * `backup` makes one file of a store, and a store of such a file.
+//! * `look` says how a store's folder is, from outside.
 //! * `files` writes the small files beside sled that must survive a power cut.
 //! * [`mongo`] is the MongoDB that an application shares, if there is one.
 //!
@@ -33,6 +34,7 @@ mod backup;
 mod embedded;
 mod error;
 mod files;
+mod look;
 pub mod mongo;
 mod open;
 mod store;
@@ -49,6 +51,7 @@ pub use embedded::sessions::{SESSION_KEPT_MS, Session};
 pub use embedded::shared::SharedSession;
 pub use embedded::users::User;
 pub use error::{OpenError, StoreError};
+pub use look::{Look, look};
 pub use mongodb::bson;
 pub use open::{OpenReport, StoreConfig};
 pub use store::{Health, Stats, Store};

@@ -8,6 +8,7 @@
 //! | `changes`, `lease` | changes of a collection; who reads them, and how far it has come |
 //! | `find` | an application's documents, for snapshots |
 //! | `indexes` | indexes, and what was seen to |
+//! | `rights` | what the server is, and what may be done there |
 //! | `plain` | PURE: documents as JSON |
 //! | [`session`] | PURE: a session's document, taken apart |
 //! | `sessions` | an application's sessions: one, many, what changes |
@@ -24,6 +25,7 @@ mod health;
 mod indexes;
 mod lease;
 mod plain;
+mod rights;
 pub mod session;
 mod sessions;
 mod uri;
@@ -44,6 +46,7 @@ pub use health::MongoHealth;
 pub use indexes::{Index, MIGRATIONS};
 pub use lease::{LEASES, LeaseKeep, LeaseRow, Token};
 pub use mongodb::change_stream::event::ResumeToken;
+pub use rights::{About, Rights};
 pub use sessions::{MongoSessions, ReadError, SessionChange, SessionStream, WatchError};
 pub use uri::{UriError, read_uri};
 

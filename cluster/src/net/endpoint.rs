@@ -26,8 +26,8 @@ pub(super) const MAX_BI_STREAMS: u32 = 64 << 10;
 const STREAM_WINDOW: VarInt = VarInt::from_u32(4 << 20);
 /// Bytes in flight of one link.
 const LINK_WINDOW: VarInt = VarInt::from_u32(16 << 20);
-/// What is asked of the kernel, which gives as much as it allows.
-const SOCKET_BUFFER: usize = 4 << 20;
+/// Bytes of buffer that are asked of the kernel for the socket, which gives as much as it allows.
+pub const SOCKET_BUFFER: usize = 4 << 20;
 
 /// Opens the endpoint at `address`.
 pub(crate) fn open(address: SocketAddr, identity: &Arc<Identity>) -> Result<Endpoint, StartError> {

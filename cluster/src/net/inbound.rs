@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     Peer,
-    proto::{Frame, Hello, LinkId},
+    proto::{Frame, Hello, LinkId, PROBE},
 };
 
 /// How long a handshake may take.
@@ -64,7 +64,9 @@ async fn welcome(core: Arc<Core>, incoming: Incoming) {
     };
     let id = core.next_link();
     if let Err(refused) = core.decide(|node, now| node.hello_in(id, theirs.clone(), now)) {
-        if refused != crate::proto::Refused::Myself {
+        // A probe asks for nothing else.
+        let is_trouble = refused != crate::proto::Refused::Myself && theirs.protocol != PROBE;
+        if is_trouble {
             let (name, address) = (&theirs.name, theirs.address);
             tracing::warn!(%name, %address, why = %refused, "a node was refused");
             core.figures.refused.fetch_add(1, Relaxed);

@@ -6,6 +6,10 @@ use std::sync::Arc;
 /// The version of what nodes say to each other. Nodes of different versions do not link.
 pub const PROTOCOL: u32 = 1;
 
+/// What stands for the version where nobody is to be linked with: whoever says so is turned away, and
+/// knows then that it has reached a node.
+pub const PROBE: u32 = 0;
+
 /// Who is at the other end of a link. Each end says one before anything else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hello {
