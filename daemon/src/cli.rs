@@ -9,6 +9,7 @@
 //! | `backup` | the store as one file, and back |
 //! | `migrate` | indexes in an application's MongoDB |
 //! | `password` | asking for a password without showing it |
+//! | `doctor` | what is wrong, and what to do |
 //! | `health` | whether the node here serves |
 //! | `reload` | the running daemon reads its settings anew |
 //! | `generate` | manual pages and completions, from the commands themselves |
@@ -30,6 +31,7 @@ mod args;
 mod backup;
 mod cluster;
 mod demo;
+mod doctor;
 mod generate;
 mod health;
 mod migrate;
@@ -99,6 +101,15 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
             let password = password::read(password.password_stdin)?;
             let hash = passwords::hash_now(&password)?;
             print(&format!("{hash}\n"))
+        }
+        Command::Doctor { target } => {
+            let (report, sound) = doctor::run(&target)?;
+            print(&report)?;
+            Ok(if sound {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            })
         }
         Command::Generate(what) => print(&generate::run(what)?),
     }

@@ -72,6 +72,8 @@ pub struct Config {
     pub listen: Listen,
     /// The certificate it shows; without one the listeners speak plain HTTP.
     pub tls: Option<Tls>,
+    /// How to get one from a CA instead.
+    pub acme: Acme,
     /// Whom it trusts about where a request came from.
     pub http: Http,
     /// How clients and backends prove who they are.
@@ -133,6 +135,21 @@ pub struct Tls {
     pub cert: PathBuf,
     /// The private key of the leaf.
     pub key: PathBuf,
+}
+
+/// A certificate that a CA gives by ACME.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Acme {
+    /// The names that it is for; empty if none is asked for.
+    pub domains: Vec<String>,
+    /// Mail addresses that the CA may write to.
+    pub contact: Vec<String>,
+    /// Where the CA lists what it offers.
+    pub directory: String,
+    /// Whether the operator agrees to the CA's terms.
+    pub terms_agreed: bool,
+    /// The file with the authorities that the CA's own server is trusted by, if they are not public.
+    pub ca: Option<PathBuf>,
 }
 
 /// Trust in what HTTP requests claim.

@@ -36,6 +36,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    acme::Acme,
     admin_ui::{self, Watch},
     app::{
         handler::Handler,
@@ -60,7 +61,7 @@ use crate::{
 const EMIT_CAPACITY: usize = 1024;
 
 /// Open files kept for everything that is not a client.
-const RESERVED_FILES: u64 = 256;
+pub(crate) const RESERVED_FILES: u64 = 256;
 
 /// Why a node did not start. No client was served.
 #[derive(Debug, thiserror::Error)]
@@ -228,9 +229,15 @@ pub async fn build<F>(
 where
     F: AsyncFnOnce(Ground) -> Result<Application, String>,
 {
-    let tls = crate::http::tls::acceptor(config.tls.as_ref())?;
+    let files = crate::http::tls::acceptor(config.tls.as_ref())?;
+    let acme = Acme::open(&config.acme, &config.node.data_dir)
+        .map_err(crate::http::tls::TlsError::Pair)?;
+    let (acme, tls) = match acme {
+        Some((acme, shown)) => (Some(acme), Some(shown)),
+        None => (None, files),
+    };
     let certificate = crate::http::tls::Figures::default();
-    if let Some(tls) = &tls {
+    if let Some(tls) = tls.as_ref().filter(|tls| tls.expires != 0) {
         certificate.renewed(tls.expires);
     }
     let opening = config.clone();
@@ -297,6 +304,7 @@ where
         ),
         tls: tls.map(Live::new),
         certificate,
+        acme,
         jobs,
         emits,
         streams: crate::streams::of(&config.mongodb.streams),
@@ -614,7 +622,7 @@ pub async fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener,
 }
 
 /// Connections that the kernel holds until they are accepted: an avalanche of reconnects.
-const BACKLOG: u32 = 4096;
+pub(crate) const BACKLOG: u32 = 4096;
 
 /// Writes where the node listens into its data folder, for whoever started it on port 0.
 pub fn announce(

@@ -16,10 +16,12 @@
 //! | `admin_ui` | the namespace of Socket.IO's Admin UI |
 //! | `http` | public and private routes |
 //! | `streams` | changes in MongoDB that become events |
+//! | `acme` | a certificate from a CA |
 //! | `histogram` | how long something takes, counted |
 //! | `node` | what all parts of a node share |
 //! | `live` | what a reload replaces while others read it |
 
+mod acme;
 pub mod admin_ui;
 pub mod app;
 pub mod backup;

@@ -158,6 +158,10 @@ async fn live(config: Config, purpose: Purpose, handed: Handed) -> Result<bool, 
         gateway.spawn(reloader.run(hangup, reloads));
     }
     crate::streams::start(&gateway, &config.mongodb.streams);
+    // The CA comes to the public listener.
+    if let Some(acme) = gateway.node().acme.clone() {
+        gateway.spawn(acme.run(gateway.node().clone()));
+    }
     let cluster = gateway.node().relay().cluster();
     let cluster = cluster.map(tidings_cluster::Cluster::address);
     tell_ready(&config, &addresses, cluster, demo)?;

@@ -16,6 +16,7 @@ use tidings_storage::mongo::Mongo;
 use tokio::sync::mpsc;
 
 use crate::{
+    acme::Acme,
     admin_ui::Watch,
     app::{handler::Handler, limits::Limits, random::fill, shared::SharedSessions},
     config::Transports,
@@ -93,6 +94,8 @@ pub struct Node {
     pub(crate) tls: Option<Live<tls::Shown>>,
     /// What operators see of it.
     pub(crate) certificate: tls::Figures,
+    /// Gets it from a CA, if it comes from one.
+    pub(crate) acme: Option<Acme>,
     /// Work that shards leave to the control plane; bounded, further jobs wait on the shards.
     pub(crate) jobs: mpsc::Sender<Job>,
     /// Emits of handlers, in order; bounded, refused when full.
@@ -141,6 +144,14 @@ impl Node {
 
     pub(crate) fn set_stuck(&self, stuck: bool) {
         self.stuck.store(stuck, Ordering::Relaxed);
+    }
+
+    /// Whether it speaks TLS and has no certificate that is valid now.
+    pub(crate) fn is_bare(&self) -> bool {
+        let expires = self.certificate.expires();
+        let none = self.acme.is_some() && expires == 0;
+        let ended = expires != 0 && expires <= (now_ms() / 1000) as i64;
+        self.tls.is_some() && (none || ended)
     }
 
     /// The switchboard.

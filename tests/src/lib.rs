@@ -9,6 +9,7 @@
 //! | [`machine`] | a whole Debian with a systemd that runs |
 //! | [`manager`] | a stand-in for systemd, to which a service says how it is |
 //! | [`mongod`] | a genuine MongoDB server, and ways to make it fail |
+//! | [`pebble`] | a CA that speaks ACME |
 //! | [`netns`], [`relay`] | networks whose links can be cut and made bad; a slow way for UDP |
 //! | [`traffic`] | many numbered events, and who must get each once |
 //! | [`conformance`] | the conformance server, or the reference implementation in its place |
@@ -33,6 +34,7 @@ pub mod manager;
 pub mod mongod;
 pub mod netns;
 pub mod node;
+pub mod pebble;
 pub mod process;
 pub mod raw_http;
 pub mod relay;
@@ -52,11 +54,12 @@ pub use manager::Manager;
 pub use mongod::Mongod;
 pub use netns::Network;
 pub use node::{Node, RunningNode, SessionCreds};
+pub use pebble::Pebble;
 pub use raw_http::RawHttp;
 pub use relay::Relay;
 pub use script::{RunningScript, Script};
 pub use sio::{Recovery, SioClient, SioEvent};
-pub use tls::Certificate;
+pub use tls::{Certificate, Trust};
 pub use traffic::Traffic;
 
 use std::time::Duration;

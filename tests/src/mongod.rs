@@ -343,7 +343,7 @@ fn binary() -> PathBuf {
 
 /// A port that nobody listens on, below those that the system hands out by itself: `mongod` does
 /// not tell which one it got.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     const FIRST: u16 = 20_000;
     const COUNT: u16 = 12_000;
     static NEXT: AtomicU16 = AtomicU16::new(0);

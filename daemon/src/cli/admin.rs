@@ -4,6 +4,7 @@
 //! runs, the store is opened here. Either way the same [`AdminCall`] is performed.
 
 use std::fs::File;
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -210,6 +211,9 @@ pub const FORGET: &str = "/admin/cluster/forget/";
 /// Where it says how the node is.
 pub const HEALTH: &str = "/admin/health";
 
+/// Where it says everything about itself.
+pub const DETAILED: &str = "/admin/health/detailed";
+
 /// Where it is told to read its settings anew.
 pub const RELOAD: &str = "/admin/reload";
 
@@ -225,6 +229,25 @@ pub(super) fn running(
         Ok::<_, AdminError>(client.ask(method, path).await?)
     })?;
     Ok(shown(target, &said, text))
+}
+
+/// What the node that keeps its socket there says of itself; none if none runs.
+pub(super) async fn look(socket: &Path) -> Result<Option<Value>, ClientError> {
+    /// It has all at hand.
+    const PATIENCE: Duration = Duration::from_secs(10);
+    let asked = async {
+        let mut client = Client::connect(socket).await?;
+        client.ask("GET", DETAILED).await
+    };
+    match tokio::time::timeout(PATIENCE, asked).await {
+        Ok(Ok(said)) => Ok(Some(said)),
+        Ok(Err(ClientError::NotRunning(_))) => Ok(None),
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err(ClientError::Lost {
+            socket: socket.to_owned(),
+            reason: format!("no answer within {PATIENCE:?}"),
+        }),
+    }
 }
 
 /// Takes a backup into a file: of the running daemon, or of the store that none has open.

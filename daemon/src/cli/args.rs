@@ -28,6 +28,9 @@ Let several nodes behave as one:
   tidings cluster status                    the nodes, as the one here sees them
   tidings cluster slots                     who holds the recoverable rooms
 
+When something is wrong:
+  tidings doctor                            look at the node, its machine and all that it needs
+
 Keep what the node has:
   tidings backup tidings.backup             users, keys, sessions and the rest, while it runs
   tidings restore tidings.backup            into an empty data folder
@@ -71,6 +74,11 @@ pub(super) enum Command {
     },
     /// Have the running node read its settings anew, as SIGHUP does, and say what came of it
     Reload {
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Look for what is wrong with the node and its machine, and say what to do; fails on a problem
+    Doctor {
         #[command(flatten)]
         target: Target,
     },

@@ -51,6 +51,7 @@ fn settings(mut config: Config, folder: PathBuf, port: Option<u16>) -> Config {
     config.listen.public = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     config.listen.private = SocketAddr::from((Ipv4Addr::LOCALHOST, next(port)));
     config.tls = None;
+    config.acme.domains.clear();
     config.limits.connections_per_minute_per_ip = CONNECTIONS_PER_MINUTE;
     config
 }

@@ -17,6 +17,7 @@ pub(super) fn refuse_conflicts(config: &Config, problems: &mut Problems) {
     check_data_dir(config, problems);
     check_listeners(config, problems);
     check_tls(config, problems);
+    check_acme(config, problems);
     check_client_dir(config, problems);
     check_cluster(config, problems);
     check_mongodb(config, problems);
@@ -53,11 +54,17 @@ fn check_listeners(config: &Config, problems: &mut Problems) {
         let what = format!("collides with listen.public = {}", quoted(listen.public));
         problems.conflict("listen.private", shown.clone(), &["listen.public"], what);
     }
-    if !is_loopback(listen.private) && config.tls.is_none() && !listen.insecure_private {
-        let what = "API keys would travel in the clear: beyond loopback it needs [tls], or \
+    if !is_loopback(listen.private) && !config.speaks_tls() && !listen.insecure_private {
+        let what =
+            "API keys would travel in the clear: beyond loopback it needs [tls] or [acme], or \
                     listen.insecure_private = true"
-            .to_owned();
-        let others = ["listen.insecure_private", "tls.cert", "tls.key"];
+                .to_owned();
+        let others = [
+            "listen.insecure_private",
+            "tls.cert",
+            "tls.key",
+            "acme.domains",
+        ];
         problems.conflict("listen.private", shown, &others, what);
     }
 }
@@ -77,6 +84,32 @@ fn check_tls(config: &Config, problems: &mut Problems) {
         } else if !path.is_file() {
             problems.conflict(key, shown, &[], "must be a PEM file".to_owned());
         }
+    }
+}
+
+fn check_acme(config: &Config, problems: &mut Problems) {
+    let acme = &config.acme;
+    if acme.domains.is_empty() {
+        return;
+    }
+    let shown = format!("{:?}", acme.domains);
+    if config.tls.is_some() {
+        let what = "[tls] names a certificate already: set the one or the other".to_owned();
+        problems.conflict("acme.domains", shown, &["tls.cert", "tls.key"], what);
+    }
+    if !acme.terms_agreed {
+        let what = format!(
+            "must be true: {} issues nothing to who has not agreed to its terms",
+            acme.directory
+        );
+        let others = ["acme.domains", "acme.directory"];
+        problems.conflict("acme.terms_agreed", "false".to_owned(), &others, what);
+    }
+    if let Some(file) = &acme.ca
+        && let Err(error) = std::fs::File::open(file)
+    {
+        let what = format!("cannot be read: {error}");
+        problems.conflict("acme.ca", quoted(file.display()), &[], what);
     }
 }
 
@@ -376,8 +409,8 @@ impl Config {
              can be any user",
         );
         warn(
-            exposed && self.tls.is_none() && self.http.trusted_proxies.is_empty(),
-            "listen.public speaks plain HTTP to other machines: set [tls], or put a proxy with \
+            exposed && !self.speaks_tls() && self.http.trusted_proxies.is_empty(),
+            "listen.public speaks plain HTTP to other machines: set [tls] or [acme], or put a proxy with \
              TLS in front and name it in http.trusted_proxies",
         );
         warn(
@@ -408,9 +441,14 @@ impl Config {
         warnings
     }
 
+    /// Whether the public listener speaks TLS.
+    pub fn speaks_tls(&self) -> bool {
+        self.tls.is_some() || !self.acme.domains.is_empty()
+    }
+
     /// Whether the private listener speaks TLS too: it does wherever others could listen in.
     pub fn private_uses_tls(&self) -> bool {
-        self.tls.is_some() && !is_loopback(self.listen.private)
+        self.speaks_tls() && !is_loopback(self.listen.private)
     }
 
     fn has_class(&self, class: Class) -> bool {

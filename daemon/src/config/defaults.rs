@@ -8,9 +8,9 @@ use std::time::Duration;
 use tidings_storage::mongo::session::{DocumentId, FieldPath};
 
 use super::{
-    AdminUi, AdminUiMode, Auth, AuthMode, Channel, CharSet, Class, Cluster, Config, Drain, Engine,
-    Http, Keeps, Limits, Listen, Log, LogFormat, MongoDb, Namespace, Node, Order, Param, Recovery,
-    RoomTemplate, SharedSession, Snapshot, Stored, Transports,
+    Acme, AdminUi, AdminUiMode, Auth, AuthMode, Channel, CharSet, Class, Cluster, Config, Drain,
+    Engine, Http, Keeps, Limits, Listen, Log, LogFormat, MongoDb, Namespace, Node, Order, Param,
+    Recovery, RoomTemplate, SharedSession, Snapshot, Stored, Transports,
 };
 
 const KIB: usize = 1024;
@@ -29,6 +29,7 @@ impl Default for Config {
             node: Node::default(),
             listen: Listen::default(),
             tls: None,
+            acme: Acme::default(),
             http: Http {
                 origins: Vec::new(),
                 trusted_proxies: Vec::new(),
@@ -53,6 +54,18 @@ impl Default for Config {
                 name: MAIN_NAMESPACE.into(),
             }],
             channels: trading_profile(),
+        }
+    }
+}
+
+impl Default for Acme {
+    fn default() -> Self {
+        Self {
+            domains: Vec::new(),
+            contact: Vec::new(),
+            directory: "https://acme-v02.api.letsencrypt.org/directory".into(),
+            terms_agreed: false,
+            ca: None,
         }
     }
 }

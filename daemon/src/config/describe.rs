@@ -94,11 +94,7 @@ fn mongodb(config: &Config) -> Vec<String> {
 }
 
 fn public(config: &Config) -> Vec<String> {
-    let scheme = if config.tls.is_some() {
-        "https"
-    } else {
-        "http"
-    };
+    let scheme = if config.speaks_tls() { "https" } else { "http" };
     let listen = &config.listen;
     let mut lines = vec![format!(
         "{scheme}://{}{} for Socket.IO clients",
@@ -107,6 +103,12 @@ fn public(config: &Config) -> Vec<String> {
     if let Some(tls) = &config.tls {
         let (cert, key) = (tls.cert.display(), tls.key.display());
         lines.push(format!("certificate {cert}, key {key}"));
+    }
+    if !config.acme.domains.is_empty() {
+        let (domains, directory) = (joined(&config.acme.domains), &config.acme.directory);
+        lines.push(format!(
+            "certificate for {domains} from {directory}, which connects to port 443"
+        ));
     }
     if let Some(folder) = &listen.client_dir {
         lines.push(format!(

@@ -104,7 +104,7 @@ pub(super) const SECTIONS: [Section; 14] = [
             key!(
                 kind::ADDRESS,
                 listen.private,
-                "Backends and operators: HTTP API and metrics. Beyond loopback it needs [tls] or \
+                "Backends and operators: HTTP API and metrics. Beyond loopback it needs [tls], [acme] or \
                  insecure_private."
             ),
             key!(
@@ -135,6 +135,41 @@ pub(super) const SECTIONS: [Section; 14] = [
                 "The certificate chain, the node's own certificate first."
             ),
             tls_key!(key, "The private key of that certificate."),
+        ],
+    },
+    Section {
+        name: "acme",
+        why: "A certificate that the node gets from a CA such as Let's Encrypt, and renews: instead of \
+              [tls], for a node that its domain leads to.",
+        keys: &[
+            key!(
+                kind::DOMAINS,
+                acme.domains,
+                "The names that clients reach this node by. The CA looks for it at port 443 of each. \
+                 Without any, no certificate is asked for."
+            ),
+            key!(
+                kind::CONTACT,
+                acme.contact,
+                "Mail addresses that the CA may write to about the account."
+            ),
+            key!(
+                kind::HTTPS_URL,
+                acme.directory,
+                "The CA's ACME directory; the default is Let's Encrypt. Try things out with its staging \
+                 directory, whose limits are wide."
+            ),
+            key!(
+                kind::BOOLEAN,
+                acme.terms_agreed,
+                "You have read the CA's terms and agree to them. Needed with domains."
+            ),
+            key!(
+                kind::OPTIONAL_FILE,
+                acme.ca,
+                "PEM file of the authorities by which the CA's own server is known, if it is a private \
+                 CA; else those that browsers trust."
+            ),
         ],
     },
     Section {

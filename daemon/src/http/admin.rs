@@ -4,9 +4,9 @@
 use hyper::StatusCode;
 
 use super::health;
-use super::private::{Answer, Api, cluster, sessions, slots};
+use super::private::{Answer, Api, cluster, sessions, slots, status::view as detailed};
 use crate::{
-    cli::admin::{CLUSTER, FORGET, HEALTH, RELOAD, Reply, SLOTS, respond},
+    cli::admin::{CLUSTER, DETAILED, FORGET, HEALTH, RELOAD, Reply, SLOTS, respond},
     node::now_ms,
 };
 
@@ -23,6 +23,10 @@ pub(super) async fn answer(api: &Api, method: &str, path: &str, body: &[u8]) -> 
     if (method, path) == ("GET", HEALTH) {
         let status = serde_json::json!({ "status": health::status(&api.node) });
         return Answer::new(StatusCode::OK, status.to_string());
+    }
+    if (method, path) == ("GET", DETAILED) {
+        let (view, _) = detailed(api).await;
+        return Answer::new(StatusCode::OK, view.to_string());
     }
     if (method, path) == ("POST", RELOAD) {
         return match api.reload().await {

@@ -31,6 +31,7 @@ pub enum Status {
 pub fn status(node: &Node) -> Status {
     use tidings_storage::{Health, mongo::MongoHealth};
     let mongo = node.mongo.as_ref().map(Mongo::health);
+    let bare = node.is_bare();
     match (node.phase(), node.recovery.store().health()) {
         (Phase::Starting, _) => Status::Starting,
         (Phase::Draining | Phase::Closed, _) => Status::Draining,
@@ -41,6 +42,7 @@ pub fn status(node: &Node) -> Status {
         (Phase::Ready, Health::Ok) if matches!(mongo, Some(MongoHealth::Degraded { .. })) => {
             Status::Degraded
         }
+        (Phase::Ready, Health::Ok) if bare => Status::Degraded,
         (Phase::Ready, Health::Ok) => Status::Ok,
         (Phase::Ready, Health::Degraded(_)) => Status::Degraded,
         (Phase::Ready, Health::Failed(_)) => Status::Failed,

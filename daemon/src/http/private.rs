@@ -15,13 +15,15 @@
 //! | `door`, `login` | who may ask: keys, and admins at the page |
 //! | `page` | the files of the admin page |
 //! | `overview` | what the page shows of the node |
-//! | `status`, `cluster`, `slots` | detailed health, metrics; the nodes; recoverable rooms |
+//! | `status`, `certificate` | detailed health, metrics; what of them is about TLS |
+//! | `cluster`, `slots` | the nodes; recoverable rooms |
 //! | `answer`, `refusal` | what goes back |
 
 mod act;
 mod answer;
 pub(in crate::http) mod backup;
 mod body;
+mod certificate;
 pub(in crate::http) mod cluster;
 mod command;
 mod door;
@@ -40,7 +42,7 @@ mod repeats;
 mod routes;
 pub(crate) mod sessions;
 pub(in crate::http) mod slots;
-mod status;
+pub(in crate::http) mod status;
 mod stream;
 mod typed;
 

@@ -1,4 +1,4 @@
-//! TLS for the listeners: certificate and key from PEM files.
+//! TLS for the listeners: certificate and key from PEM files, or as a CA gives them.
 
 use std::{
     os::unix::fs::MetadataExt,
@@ -10,9 +10,10 @@ use std::{
 };
 
 use rustls::{
-    ServerConfig,
+    ConfigBuilder, ServerConfig,
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    server::{ResolvesServerCert, WantsServerCert},
 };
 use tokio_rustls::TlsAcceptor;
 
@@ -41,10 +42,36 @@ pub enum TlsError {
 pub struct Shown {
     /// Accepts TLS with it.
     pub acceptor: TlsAcceptor,
-    /// When it ends, unix seconds; 0 if that cannot be read.
+    /// When it ends, unix seconds; 0 if that cannot be read, or if there is none yet.
     pub expires: i64,
     /// The files it was read from.
     pub files: Marks,
+}
+
+impl Shown {
+    /// What `answers` chooses for each client, of whom some speak another protocol than HTTP.
+    pub(crate) fn answering(
+        answers: Arc<dyn ResolvesServerCert>,
+        protocol: &[u8],
+        expires: i64,
+    ) -> Result<Self, rustls::Error> {
+        let mut config = builder()?.with_cert_resolver(answers);
+        config.alpn_protocols = vec![HTTP.to_vec(), protocol.to_vec()];
+        Ok(Self {
+            acceptor: TlsAcceptor::from(Arc::new(config)),
+            expires,
+            files: Marks::NONE,
+        })
+    }
+}
+
+/// What clients speak, as TLS calls it.
+const HTTP: &[u8] = b"http/1.1";
+
+fn builder() -> Result<ConfigBuilder<ServerConfig, WantsServerCert>, rustls::Error> {
+    let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let builder = builder.with_safe_default_protocol_versions()?;
+    Ok(builder.with_no_client_auth())
 }
 
 /// What tells a renewed file from the one before, for certificate and key.
@@ -52,6 +79,9 @@ pub struct Shown {
 pub struct Marks([Option<(u64, u64, i64, i64)>; 2]);
 
 impl Marks {
+    /// Those of a certificate that is in no file.
+    const NONE: Self = Self([None; 2]);
+
     /// The files as they are now.
     pub fn of(tls: &Tls) -> Self {
         let mark = |path: &Path| {
@@ -116,11 +146,8 @@ pub fn acceptor(tls: Option<&Tls>) -> Result<Option<Shown>, TlsError> {
     let expires = expires(&chain[0]);
     let key = PrivateKeyDer::from_pem_file(&tls.key)
         .map_err(|error| file("tls.key", &tls.key, error.to_string()))?;
-    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let mut config = builder()?.with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![HTTP.to_vec()];
     let acceptor = TlsAcceptor::from(Arc::new(config));
     Ok(Some(Shown {
         acceptor,

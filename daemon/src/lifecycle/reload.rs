@@ -209,6 +209,9 @@ impl Reloader {
             shown.replace(tls);
             self.files = Files::default();
         }
+        if let Some(acme) = &self.node.acme {
+            acme.ask_now();
+        }
         self.accounts.keyring().replace(keyring);
         let api_key = config.auth.api_key.as_ref().map(Secret::expose);
         self.accounts.keys().replace_configured(api_key);

@@ -24,6 +24,7 @@ use super::{
     websocket::{Detached, Stream},
 };
 use crate::{
+    acme,
     http::public,
     shard::{command::OpenStream, thread::Shard},
 };
@@ -127,6 +128,10 @@ async fn encrypted(
 ) {
     let handshake = timeout(TLS_TIMEOUT, acceptor.accept(stream));
     if let Ok(Ok(stream)) = handshake.await {
+        // A CA has seen in the handshake what it came for.
+        if stream.get_ref().1.alpn_protocol() == Some(acme::PROTOCOL) {
+            return;
+        }
         let peer = Peer {
             address,
             secure: true,

@@ -2,6 +2,7 @@
 //!
 //! All are one program, so that it is linked once and tests that wait leave the cores to others.
 
+mod acme;
 mod admin;
 mod admin_page;
 mod admin_ui;
@@ -13,6 +14,7 @@ mod bad_input;
 mod clients;
 mod deploy;
 mod docs;
+mod doctor;
 mod drain;
 mod emit_api;
 mod engine_io;

@@ -9,7 +9,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 use tidings_tests::cluster::{member, new_key};
 use tidings_tests::node::API_KEY;
-use tidings_tests::{Certificate, Node, RawHttp, RunningNode, eventually};
+use tidings_tests::{Node, RawHttp, RunningNode, eventually};
 
 fn root() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
@@ -27,15 +27,13 @@ async fn metrics(node: &RunningNode) -> String {
 const STREAM: &str = "[[mongodb.streams]]\nname = \"s\"\ncollection = \"c\"\n\
                       event = \"e\"\nroom = \"r:{userId}\"\n";
 
-/// `name kind` of all families, of one of a cluster that speaks TLS and shares a MongoDB, which need
-/// not be there: it has all that there are.
+/// `name kind` of all families, of one of a cluster that shares a MongoDB and has its certificate from
+/// a CA, which need not be there: it has all that there are.
 async fn there() -> BTreeSet<String> {
-    let certificate = Certificate::new();
-    let node = member("a", &new_key());
-    let cert = node.file("chain.pem", &certificate.chain);
-    let key = node.file("key.pem", &certificate.key);
-    let node = node.config("tls.cert", cert).config("tls.key", key);
-    let node = node
+    let node = member("a", &new_key())
+        .config("acme.domains", json!(["localhost"]))
+        .config("acme.directory", "https://127.0.0.1:1/dir")
+        .config("acme.terms_agreed", true)
         .config("auth.mode", "session")
         .config("mongodb.uri", "mongodb://127.0.0.1:1/app")
         .tables(STREAM);

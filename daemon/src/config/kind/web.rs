@@ -19,6 +19,45 @@ pub(in crate::config) const HOST_NAME: Kind<String> = Kind {
     show: |value| Value::String(value.clone()),
 };
 
+pub(in crate::config) const DOMAINS: Kind<Vec<String>> = Kind {
+    allowed: "a list of host names such as [\"live.example.com\"], without wildcards",
+    read: |raw| {
+        each(raw, |text| {
+            Some(text.to_ascii_lowercase())
+                .filter(|name| is_domain(name))
+                .ok_or_else(|| not(text, "a host name"))
+        })
+    },
+    show: |value| show_list(value),
+};
+
+pub(in crate::config) const CONTACT: Kind<Vec<String>> = Kind {
+    allowed: "a list of mail addresses such as [\"ops@example.com\"]",
+    read: |raw| {
+        each(raw, |text| {
+            let legal = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
+            let parts = text.split_once('@').filter(|(user, _)| !user.is_empty());
+            parts
+                .filter(|(_, host)| is_domain(&host.to_ascii_lowercase()) && legal(text))
+                .map(|_| text.to_owned())
+                .ok_or_else(|| not(text, "a mail address"))
+        })
+    },
+    show: |value| show_list(value),
+};
+
+pub(in crate::config) const HTTPS_URL: Kind<String> = Kind {
+    allowed: "a URL that begins with https://",
+    read: |raw| {
+        let is_legal = |text: &String| {
+            let uri: Option<hyper::Uri> = text.parse().ok();
+            uri.is_some_and(|uri| uri.scheme_str() == Some("https") && uri.host().is_some())
+        };
+        visible(raw).filter(is_legal).ok_or_default()
+    },
+    show: |value| Value::String(value.clone()),
+};
+
 pub(in crate::config) const URL_PATH: Kind<String> = Kind {
     allowed: "a path that starts and ends with /, such as \"/socket.io/\", but is not / itself",
     read: |raw| {
@@ -113,6 +152,19 @@ fn is_url_path(path: &str) -> bool {
         && path.ends_with('/')
         && !path.contains("//")
         && !path.contains(['?', '#', '%', '"', '\\'])
+}
+
+/// A name in DNS (RFC 1123, 2.1), in lower case.
+fn is_domain(name: &str) -> bool {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+    };
+    name.len() <= 253 && name.split('.').all(label) && name.parse::<std::net::IpAddr>().is_err()
 }
 
 fn is_token(byte: u8) -> bool {

@@ -253,7 +253,7 @@ fn says_what_is_wrong_in_a_file() {
         ),
         (
             "[lisen]",
-            "lisen: unknown; did you mean listen? known here: node, listen, tls, http, auth, \
+            "lisen: unknown; did you mean listen? known here: node, listen, tls, acme, http, auth, \
              limits, engine, recovery, drain, cluster, mongodb, session, admin_ui, log, \
              namespaces, channels",
         ),
@@ -337,7 +337,7 @@ fn says_what_is_wrong_in_a_file() {
         (
             "[listen]\nprivate = \"0.0.0.0:8081\"",
             "listen.private = \"0.0.0.0:8081\": API keys would travel in the clear: beyond \
-             loopback it needs [tls], or listen.insecure_private = true",
+             loopback it needs [tls] or [acme], or listen.insecure_private = true",
         ),
         (
             "[listen]\nprivate = \"127.0.0.1:8080\"",
@@ -700,4 +700,53 @@ fn an_admin_ui_needs_a_hash_and_a_namespace_of_its_own() {
         assert!(said.iter().all(|it| it.starts_with(key)), "{said:?}");
         assert!(!said.is_empty() && !said[0].contains("heqvAk"), "{said:?}");
     }
+}
+
+#[test]
+fn a_certificate_from_a_ca_needs_names_consent_and_no_other_certificate() {
+    let legal = "[acme]\ndomains = ['Live.example.com', 'b.example']\ncontact = ['ops@example.com']
+                 terms_agreed = true\n[listen]\nprivate = '10.0.0.1:8081'";
+    let config = load(legal, &[]).unwrap();
+    assert_eq!(config.acme.domains, ["live.example.com", "b.example"]);
+    assert!(config.speaks_tls() && config.private_uses_tls());
+    let by_environment = [("TIDINGS_ACME__DOMAINS", "a.example,b.example")];
+    let text = "[acme]\nterms_agreed = true";
+    let config = load(text, &by_environment).unwrap();
+    assert_eq!(config.acme.domains, ["a.example", "b.example"]);
+
+    for (text, expected) in [
+        (
+            "[acme]\ndomains = ['a.example']",
+            "acme.terms_agreed = false: must be true: \
+             https://acme-v02.api.letsencrypt.org/directory issues nothing to who has not agreed to \
+             its terms",
+        ),
+        (
+            "[acme]\ndomains = ['*.a.example']\nterms_agreed = true",
+            "acme.domains = [\"*.a.example\"]: must be a list of host names such as \
+             [\"live.example.com\"], without wildcards (\"*.a.example\" is not a host name)",
+        ),
+        (
+            "[acme]\ndirectory = 'http://ca'",
+            "acme.directory = \"http://ca\": must be a URL that begins with https://",
+        ),
+        (
+            "[acme]\ncontact = ['a@b.example', 'nobody']",
+            "acme.contact = [\"a@b.example\", \"nobody\"]: must be a list of mail addresses \
+             such as [\"ops@example.com\"] (\"nobody\" is not a mail address)",
+        ),
+        (
+            "[acme]\ndomains = ['a.example']\nterms_agreed = true\nca = '/no/such'",
+            "acme.ca = \"/no/such\": cannot be read: No such file or directory (os error 2)",
+        ),
+    ] {
+        assert_eq!(problems(text, &[]), [expected], "{text}");
+    }
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+    let both = format!(
+        "[tls]\ncert = {file:?}\nkey = {file:?}\n[acme]\ndomains = ['a.example']\nterms_agreed = true"
+    );
+    let expected = "acme.domains = [\"a.example\"]: [tls] names a certificate already: set the one \
+                    or the other";
+    assert_eq!(problems(&both, &[]), [expected]);
 }

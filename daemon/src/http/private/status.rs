@@ -160,6 +160,16 @@ impl Counts {
 
 /// Everything about the node.
 pub(super) async fn detailed(api: &Api) -> Outcome {
+    let (view, status) = view(api).await;
+    let code = match status {
+        health::Status::Ok | health::Status::Degraded => StatusCode::OK,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    Ok(Answer::of(code, &view))
+}
+
+/// Everything about the node, and how it is in one word.
+pub(in crate::http) async fn view(api: &Api) -> (Value, health::Status) {
     let node = &api.node;
     let status = health::status(node);
     let store = node.recovery.store();
@@ -184,14 +194,11 @@ pub(super) async fn detailed(api: &Api) -> Outcome {
             "entries": held.0,
             "bytes": held.1,
         },
+        "certificate": super::certificate::view(node),
         "mongodb": super::mongo::view(node),
         "openFiles": open_files().await,
     });
-    let code = match status {
-        health::Status::Ok | health::Status::Degraded => StatusCode::OK,
-        _ => StatusCode::SERVICE_UNAVAILABLE,
-    };
-    Ok(Answer::of(code, &body))
+    (body, status)
 }
 
 /// The node's figures in Prometheus' text format.
@@ -231,17 +238,7 @@ pub(super) async fn metrics(api: &Api) -> Answer {
         "2 is well, 1 degraded, 0 failed.",
         health,
     );
-    if node.tls.is_some() {
-        let (shown, failed) = node.certificate.counts();
-        let name = "tls_certificate_expires_seconds";
-        let help = "When the certificate that is shown ends, unix time.";
-        text.single(name, "gauge", help, node.certificate.expires());
-        let help = "Certificates shown since the start, the first included.";
-        text.single("tls_certificates_total", "counter", help, shown);
-        let name = "tls_certificates_failed_total";
-        let help = "Renewed certificates that cannot be used.";
-        text.single(name, "counter", help, failed);
-    }
+    super::certificate::expose(node, &mut text);
     super::slots::expose(node, &mut text).await;
     super::cluster::expose(node, &mut text).await;
     super::mongo::expose(node, &mut text);

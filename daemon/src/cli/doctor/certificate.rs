@@ -1,0 +1,122 @@
+//! The certificate that clients are to be shown.
+
+use std::{os::unix::fs::MetadataExt, path::Path};
+
+use super::{Finding, Patient};
+use crate::{
+    acme::{Kept, kept},
+    app::accounts::rfc3339,
+    config::Tls,
+    http::tls,
+};
+
+const ABOUT: &str = "certificate";
+
+const DAY: i64 = 86_400;
+
+pub(super) fn examine(patient: &Patient) -> Vec<Finding> {
+    let config = &patient.config;
+    if let Some(files) = &config.tls {
+        return of_files(files, patient.now);
+    }
+    if !config.acme.domains.is_empty() {
+        let kept = kept(&config.acme, &config.node.data_dir);
+        return vec![judge_kept(&kept, patient.running.is_some(), patient.now)];
+    }
+    vec![Finding::ok(ABOUT, "none is configured: plain HTTP")]
+}
+
+fn of_files(files: &Tls, now: i64) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    findings.push(match tls::acceptor(Some(files)) {
+        Ok(shown) => {
+            let until = shown.map_or(0, |shown| shown.expires);
+            judge(until, now, "renew it; the node shows new files by itself")
+        }
+        Err(error) => Finding::problem(ABOUT, error.to_string()).advise(
+            "see that both files are PEM, belong together and can be read by the node's user",
+        ),
+    });
+    if let Some(mode) = open_to_all(&files.key) {
+        let key = files.key.display();
+        let what = format!("everybody may read tls.key = {key} (mode {mode:o})");
+        findings.push(Finding::warning(ABOUT, what).advise(format!("chmod o-rwx {key}")));
+    }
+    findings
+}
+
+fn open_to_all(path: &Path) -> Option<u32> {
+    let mode = path.metadata().ok()?.mode() & 0o777;
+    (mode & 0o007 != 0).then_some(mode)
+}
+
+fn judge(until: i64, now: i64, advice: &str) -> Finding {
+    let seconds = u64::try_from(until).unwrap_or_default();
+    let shown = rfc3339(seconds.saturating_mul(1000));
+    match until - now {
+        _ if until == 0 => Finding::warning(ABOUT, "when it ends cannot be read"),
+        left if left <= 0 => Finding::problem(ABOUT, format!("it ended at {shown}")).advise(advice),
+        left if left < 7 * DAY => {
+            Finding::warning(ABOUT, format!("it ends at {shown}")).advise(advice)
+        }
+        _ => Finding::ok(ABOUT, format!("valid until {shown}")),
+    }
+}
+
+fn judge_kept(kept: &Kept, runs: bool, now: i64) -> Finding {
+    let advice = "the CA must reach this node at port 443 of each of acme.domains; the log says why it \
+                  cannot. Then: tidings reload";
+    if let Some(why) = &kept.unusable {
+        let what = format!("the one that the CA has given cannot be used: {why}");
+        return Finding::warning(ABOUT, what).advise("the node asks for another one");
+    }
+    let failures = kept.failures;
+    match kept.until {
+        None if failures > 0 => {
+            let what = format!("none yet: the CA was asked {failures} times in vain");
+            Finding::problem(ABOUT, what).advise(advice)
+        }
+        None if runs => Finding::warning(ABOUT, "none yet").advise(advice),
+        None => Finding::ok(ABOUT, "none yet: the node asks the CA when it starts"),
+        Some(until) if failures > 0 => {
+            let mut found = judge(until, now, advice);
+            found.what = format!("{}; renewed {failures} times in vain", found.what);
+            if found.mark == super::Mark::Ok {
+                found = Finding::warning(ABOUT, found.what).advise(advice);
+            }
+            found
+        }
+        Some(until) => judge(until, now, advice),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Mark;
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_judged_by_what_is_left_of_it() {
+        assert_eq!(judge(100 * DAY, 10 * DAY, "").mark, Mark::Ok);
+        assert_eq!(judge(100 * DAY, 94 * DAY, "").mark, Mark::Warning);
+        assert_eq!(judge(100 * DAY, 100 * DAY, "").mark, Mark::Problem);
+    }
+
+    #[test]
+    fn one_of_a_ca_is_judged_by_the_attempts_too() {
+        let mark = |until, failures, runs| {
+            let kept = Kept {
+                until,
+                failures,
+                unusable: None,
+            };
+            judge_kept(&kept, runs, 10 * DAY).mark
+        };
+        assert_eq!(mark(None, 0, false), Mark::Ok);
+        assert_eq!(mark(None, 0, true), Mark::Warning);
+        assert_eq!(mark(None, 1, true), Mark::Problem);
+        assert_eq!(mark(Some(100 * DAY), 0, true), Mark::Ok);
+        assert_eq!(mark(Some(100 * DAY), 2, true), Mark::Warning);
+        assert_eq!(mark(Some(9 * DAY), 2, true), Mark::Problem);
+    }
+}

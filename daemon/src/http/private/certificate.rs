@@ -1,0 +1,73 @@
+//! The certificate that clients are shown, for people and for Prometheus.
+
+use serde_json::{Value, json};
+
+use super::status::Exposition;
+use crate::{
+    acme::{Acme, Standing},
+    app::accounts::rfc3339,
+    node::Node,
+};
+
+/// The certificate, and how the next one comes; null if the node speaks no TLS.
+pub(super) fn view(node: &Node) -> Value {
+    if node.tls.is_none() {
+        return Value::Null;
+    }
+    let (shown, failed) = node.certificate.counts();
+    json!({
+        "expires": time(node.certificate.expires()),
+        "shown": shown,
+        "failed": failed,
+        "acme": node.acme.as_ref().map(acme_view),
+    })
+}
+
+fn acme_view(acme: &Acme) -> Value {
+    let view = acme.view();
+    let status = match view.standing {
+        Standing::Ok => "ok",
+        Standing::Failing => "failing",
+    };
+    json!({
+        "status": status,
+        "domains": view.domains,
+        "directory": view.directory,
+        "failures": view.failures,
+        "message": view.message,
+        "next": time(view.next),
+    })
+}
+
+/// Unix seconds; 0 is none.
+fn time(seconds: i64) -> Option<String> {
+    let seconds = u64::try_from(seconds).ok().filter(|seconds| *seconds > 0)?;
+    Some(rfc3339(seconds.saturating_mul(1000)))
+}
+
+/// The figures of a node that speaks TLS.
+pub(super) fn expose(node: &Node, text: &mut Exposition) {
+    if node.tls.is_none() {
+        return;
+    }
+    let (shown, failed) = node.certificate.counts();
+    let name = "tls_certificate_expires_seconds";
+    let help = "When the certificate that is shown ends, unix time.";
+    text.single(name, "gauge", help, node.certificate.expires());
+    let help = "Certificates shown since the start, the first included.";
+    text.single("tls_certificates_total", "counter", help, shown);
+    let name = "tls_certificates_failed_total";
+    let help = "Renewed certificates that cannot be used.";
+    text.single(name, "counter", help, failed);
+    let Some(acme) = &node.acme else { return };
+    let view = acme.view();
+    let name = "acme_attempts_total";
+    let help = "Attempts to get a certificate from the CA, by what became of them.";
+    text.family(name, "counter", help);
+    text.sample(name, "{outcome=\"issued\"}", view.issued);
+    text.sample(name, "{outcome=\"failed\"}", view.failed);
+    let help = "Attempts that have failed in a row.";
+    text.single("acme_failures", "gauge", help, view.failures);
+    let help = "When the CA is asked next, unix time.";
+    text.single("acme_next_attempt_seconds", "gauge", help, view.next);
+}
