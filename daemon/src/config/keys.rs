@@ -68,7 +68,7 @@ macro_rules! tls_key {
 }
 
 /// All sections but `[[namespaces]]` and `[channels.*]`, in the order in which people meet them.
-pub(super) const SECTIONS: [Section; 14] = [
+pub(super) const SECTIONS: [Section; 15] = [
     Section {
         name: "node",
         why: "This node.",

@@ -27,7 +27,7 @@ pub(super) const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8"
 /// A figure that each shard keeps: name, kind, meaning, where it stands.
 type Figure = (&'static str, &'static str, &'static str, fn(&Load) -> u64);
 
-const FIGURES: [Figure; 11] = [
+const FIGURES: [Figure; 12] = [
     (
         "streams",
         "gauge",
