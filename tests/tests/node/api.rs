@@ -357,8 +357,10 @@ mod looking {
             "id",
             "ip",
             "namespace",
+            "node",
             "recovered",
             "rooms",
+            "since",
             "transport",
             "userId",
         ];
