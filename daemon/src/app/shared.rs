@@ -4,6 +4,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | `flights` | one read for all who ask for the same session at the same time |
+//! | `again` | PURE: sessions that changed and are to be read again |
 //! | `figures` | what was asked and what ended, counted |
 //! | `watch` | notices sessions that end: by change stream, else by looking again and again |
 //!
@@ -11,6 +12,7 @@
 //! for [`Ages::cache`] while changes are told, else for [`Ages::recheck`]; beyond that it is read
 //! again. If MongoDB cannot be read then, what is known goes on until the session's own end.
 
+mod again;
 mod figures;
 mod flights;
 mod watch;
@@ -28,12 +30,13 @@ use tidings_storage::{
     Session, SharedSession, Store,
     mongo::{MongoSessions, ReadError, SessionChange, session::StoredSession},
 };
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::{app::accounts::is_user, node::now_ms};
+use again::Again;
 use figures::Figures;
 pub use figures::{SharedFigures, Watching};
-use flights::Flights;
+use flights::{Flights, Unread};
 
 /// How long what was read is good.
 #[derive(Clone, Copy, Debug)]
@@ -59,18 +62,27 @@ struct Inner {
     watching: Mutex<Watching>,
     /// Sessions that ended a short while ago, which shards let nobody in with.
     ended: Mutex<HashMap<String, Instant>>,
-    /// What ended or changed, on its way to the shards; the other end is taken by the watcher.
-    told: (mpsc::Sender<Told>, Mutex<Option<mpsc::Receiver<Told>>>),
+    again: Again,
+    /// What ended or changed, on its way to the shards; the other end is taken by the watcher. It
+    /// has no bound, as reads must never wait for who makes them: of changes, those that have room
+    /// are in it, and what reads find is no more than there are sessions here that changed.
+    told: (
+        mpsc::UnboundedSender<Told>,
+        Mutex<Option<mpsc::UnboundedReceiver<Told>>>,
+    ),
+    room: Arc<Semaphore>,
 }
 
 /// What is on its way to the shards.
 enum Told {
-    /// The change stream told it.
-    Change(SessionChange),
+    /// The change stream told it. Its room is free once it is carried out.
+    Change(SessionChange, OwnedSemaphorePermit),
     /// A read found that this session has ended, although it was known.
     Over(String),
     /// A session that ended is a login again, until this time.
     Back(String, u64),
+    /// A session that changed is the same user's login, until this time.
+    Moved(String, u64),
 }
 
 /// How long a session that ended is remembered: longer than shards do.
@@ -82,9 +94,11 @@ const CHANGES: usize = 1024;
 impl SharedSessions {
     /// The logins in a collection; what is read of them is kept in `store`.
     pub fn new(sessions: MongoSessions, store: Store, ages: Ages) -> Self {
-        let (tell, told) = mpsc::channel(CHANGES);
+        let (tell, told) = mpsc::unbounded_channel();
         Self(Arc::new(Inner {
             told: (tell, Mutex::new(Some(told))),
+            room: Arc::new(Semaphore::new(CHANGES)),
+            again: Again::default(),
             sessions,
             store,
             ages,
@@ -126,7 +140,7 @@ impl SharedSessions {
                 }
                 None => {
                     inner.figures.unavailable.fetch_add(1, Relaxed);
-                    Err(why)
+                    Err(why.why)
                 }
             },
         }
@@ -149,7 +163,7 @@ impl SharedSessions {
         document: &str,
         sid: &str,
         anew: bool,
-    ) -> Result<Option<SharedSession>, String> {
+    ) -> Result<Option<SharedSession>, Unread> {
         let (shared, sid) = (self.clone(), sid.to_owned());
         let flights = &self.0.flights;
         flights
@@ -197,31 +211,35 @@ impl Inner {
             false => self.ages.recheck,
         };
         let is_new = row.read_ms <= now_ms && u128::from(age) < limit.as_millis();
-        row.id == sid && row.expires_ms > now_ms && is_new
+        let is_good = row.id == sid && row.expires_ms > now_ms && is_new;
+        is_good && !self.again.waits(&row.document)
     }
 
-    async fn read_now(&self, document: &str, sid: &str) -> Result<Option<SharedSession>, String> {
+    async fn read_now(&self, document: &str, sid: &str) -> Result<Option<SharedSession>, Unread> {
         // Before the read: what it says may be as old as that.
         let read_ms = now_ms();
         self.figures.read.fetch_add(1, Relaxed);
         let found = self.sessions.one(document).await;
         let found = found.map_err(|error| {
-            if matches!(error, ReadError::Malformed(_)) {
+            let is_malformed = matches!(error, ReadError::Malformed(_));
+            if is_malformed {
                 self.figures.malformed.fetch_add(1, Relaxed);
             }
-            error.to_string()
+            Unread {
+                why: error.to_string(),
+                for_now: !is_malformed,
+            }
         })?;
         let row = found.and_then(|found| login(found, document, sid, read_ms));
         let before = self.known(document, sid).await.map(|before| before.user);
         if before.is_some() && before.as_deref() != row.as_ref().map(|row| &*row.user) {
             // Others may have been let in by what was known: also by a read that was overtaken.
-            let _ = self.told.0.send(Told::Over(sid.to_owned())).await;
+            self.tell(Told::Over(sid.to_owned()));
         }
         if let Some(row) = &row
             && lock(&self.ended).remove(sid).is_some()
         {
-            let back = Told::Back(sid.to_owned(), row.expires_ms);
-            let _ = self.told.0.send(back).await;
+            self.tell(Told::Back(sid.to_owned(), row.expires_ms));
         }
         let kept = match &row {
             Some(row) => self.store.put_shared(row.clone()).await,
@@ -231,6 +249,11 @@ impl Inner {
             tracing::warn!(%error, "what was read of a session could not be kept");
         }
         Ok(row)
+    }
+
+    fn tell(&self, told: Told) {
+        // Without a watcher there is nobody to be told.
+        let _ = self.told.0.send(told);
     }
 
     fn watching(&self) -> MutexGuard<'_, Watching> {

@@ -9,13 +9,21 @@ use tidings_storage::SharedSession;
 use tokio::sync::watch;
 
 /// Reads under way at once, each of another session; those beyond are to be tried again.
-const AT_ONCE: usize = 1024;
+const AT_ONCE: usize = 16_384;
 
 /// How often a read is repeated because the session changed meanwhile.
 const REPEATS: usize = 3;
 
 /// What came of a read.
-type Outcome = Result<Option<SharedSession>, String>;
+type Outcome = Result<Option<SharedSession>, Unread>;
+
+/// Why a session was not read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Unread {
+    pub(super) why: String,
+    /// It may be read later although it does not change.
+    pub(super) for_now: bool,
+}
 
 /// The reads under way, by their documents.
 #[derive(Clone, Default)]
@@ -25,6 +33,13 @@ struct Flight {
     outcome: watch::Receiver<Option<Outcome>>,
     /// The session changed since the read began: what it says may be from before.
     overtaken: bool,
+}
+
+impl Unread {
+    fn for_now(why: &str) -> Self {
+        let why = why.to_owned();
+        Self { why, for_now: true }
+    }
 }
 
 impl Flights {
@@ -41,7 +56,7 @@ impl Flights {
     {
         let mut outcome = match self.join(document) {
             Joined::Other(outcome) => outcome,
-            Joined::Full => return Err("too many sessions are being read".to_owned()),
+            Joined::Full => return Err(Unread::for_now("too many sessions are being read")),
             Joined::First(document, tell, outcome) => {
                 let flights = self.clone();
                 tokio::spawn(async move {
@@ -60,7 +75,7 @@ impl Flights {
         let said = outcome.wait_for(Option::is_some).await;
         // The task says something before it ends, unless it panicked.
         let said = said.ok().and_then(|said| said.clone());
-        said.unwrap_or_else(|| Err("a session could not be read".to_owned()))
+        said.unwrap_or_else(|| Err(Unread::for_now("a session could not be read")))
     }
 
     /// A session changed. What is being read of it is read again; says whether there is such a read.
@@ -169,7 +184,7 @@ mod tests {
             }
             async move {
                 match is_first {
-                    true => Err("from before".to_owned()),
+                    true => Err(Unread::for_now("from before")),
                     false => Ok(None),
                 }
             }

@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::{StreamExt, stream, stream::FuturesUnordered};
 use tidings_storage::mongo::{
     ResumeToken, SessionChange, WatchError,
     session::{content, expires_ms},
@@ -28,6 +29,9 @@ const STREAMS_AGAIN: Duration = Duration::from_secs(30);
 /// Pause between two times that the shards are asked to look at all their sockets.
 const GATHER: Duration = Duration::from_millis(50);
 
+/// Sessions that changed and are read at once.
+const AT_ONCE: usize = 64;
+
 /// Sessions that one question to MongoDB is about.
 const PAGE: usize = 1000;
 
@@ -37,8 +41,12 @@ impl SharedSessions {
         let told = lock(&self.0.told.1).take();
         // There is one watcher.
         let Some(told) = told else { return };
-        // Neither has an end.
-        tokio::join!(self.follow(&node), self.carry_out(&node, told));
+        // None has an end.
+        tokio::join!(
+            self.follow(&node),
+            self.carry_out(&node, told),
+            self.read_again(&node)
+        );
     }
 
     async fn follow(&self, node: &Node) {
@@ -83,8 +91,10 @@ impl SharedSessions {
                 Ok(Some(change)) => {
                     // What is being read must not be taken for what is.
                     self.overtake(&change);
-                    // The other end lives as long as this one.
-                    let _ = self.0.told.0.send(Told::Change(change)).await;
+                    let room = self.0.room.clone().acquire_owned().await;
+                    // It is never closed.
+                    let Ok(room) = room else { continue };
+                    self.0.tell(Told::Change(change, room));
                 }
                 Err(error) => break error,
             }
@@ -143,6 +153,7 @@ impl SharedSessions {
             let documents = page.iter().map(|row| row.document.clone()).collect();
             let found = self.0.sessions.many(documents).await.ok()?;
             let (mut ended, mut moved) = (HashSet::new(), HashMap::new());
+            let mut changed = Vec::new();
             for row in page {
                 let Some(document) = found.get(&row.document) else {
                     self.forget(&row.document).await;
@@ -150,8 +161,7 @@ impl SharedSessions {
                     continue;
                 };
                 if content(document) != Ok(row.content) {
-                    self.look_again(&row.document, (&mut ended, &mut moved))
-                        .await;
+                    changed.push(row.document.clone());
                 } else if let Ok(expires_ms) = expires_ms(document)
                     && expires_ms != row.expires_ms
                 {
@@ -160,20 +170,36 @@ impl SharedSessions {
                 }
             }
             self.tell_shards(node, ended, moved).await;
+            let mut reads = stream::iter(changed)
+                .map(|document| async move {
+                    let is_done = self.look_again(&document).await;
+                    (document, is_done)
+                })
+                .buffer_unordered(AT_ONCE);
+            while let Some((document, is_done)) = reads.next().await {
+                if !is_done {
+                    self.0.again.add(&document);
+                }
+            }
         }
         Some(known.len())
     }
 
-    /// Carries out what the change stream tells.
-    async fn carry_out(&self, node: &Node, mut told: mpsc::Receiver<Told>) {
+    /// Carries out what the change stream tells and what reads found. It makes no read of a single
+    /// session: one that takes long would hold up all logouts.
+    async fn carry_out(&self, node: &Node, mut told: mpsc::UnboundedReceiver<Told>) {
         let mut changes = Vec::new();
         while told.recv_many(&mut changes, super::CHANGES).await > 0 {
             let (mut ended, mut moved) = (HashSet::new(), HashMap::new());
             for change in changes.drain(..) {
-                let change = match change {
-                    Told::Change(change) => change,
+                let (change, _room) = match change {
+                    Told::Change(change, room) => (change, room),
                     Told::Over(sid) => {
                         ended.insert(sid);
+                        continue;
+                    }
+                    Told::Moved(sid, expires_ms) => {
+                        moved.insert(sid, expires_ms);
                         continue;
                     }
                     Told::Back(sid, expires_ms) => {
@@ -192,13 +218,20 @@ impl SharedSessions {
                         ended.extend(self.sid_of(&document).await);
                         self.forget(&document).await;
                     }
+                    // What is being read would be undone by what was known before.
+                    SessionChange::Ends(document, _) if self.0.again.waits(&document) => {
+                        self.0.again.add(&document);
+                    }
                     SessionChange::Ends(document, expires_ms) => {
                         if let Some(sid) = self.keep_end(&document, expires_ms).await {
                             moved.insert(sid, expires_ms);
                         }
                     }
                     SessionChange::Changed(document) => {
-                        self.look_again(&document, (&mut ended, &mut moved)).await;
+                        // Most are of nobody who lives here.
+                        if !matches!(self.known_row(&document).await, Ok(None)) {
+                            self.0.again.add(&document);
+                        }
                     }
                     SessionChange::AllGone => {
                         // They are not there any more; whoever is, is closed.
@@ -213,24 +246,56 @@ impl SharedSessions {
         }
     }
 
-    /// Reads a session that changed, if somebody here lives under it.
-    async fn look_again(
-        &self,
-        document: &str,
-        (ended, moved): (&mut HashSet<String>, &mut HashMap<String, u64>),
-    ) {
-        let Some(before) = self.row(document).await else {
-            return;
+    /// Reads the sessions that changed, several at once, each until that has worked.
+    async fn read_again(&self, node: &Node) {
+        let again = &self.0.again;
+        let mut reads = FuturesUnordered::new();
+        loop {
+            if let Some(time) = again.all() {
+                match self.look_at_all(node).await {
+                    Some(_) => again.looked(time),
+                    None => tokio::time::sleep(AGAIN).await,
+                }
+            }
+            while reads.len() < AT_ONCE
+                && let Some(document) = again.next(Instant::now())
+            {
+                reads.push(async move {
+                    let is_done = self.look_again(&document).await;
+                    again.done(&document, is_done, Instant::now());
+                });
+            }
+            // All are cancel-safe.
+            tokio::select! {
+                Some(()) = reads.next() => {}
+                () = again.added() => {}
+                // For those that are tried again.
+                () = tokio::time::sleep(AGAIN) => {}
+            }
+        }
+    }
+
+    /// Reads a session that changed, if somebody here lives under it. If it ended, or is another's,
+    /// the read tells that. Says whether no more is to be done.
+    async fn look_again(&self, document: &str) -> bool {
+        let before = match self.known_row(document).await {
+            Ok(Some(before)) => before,
+            Ok(None) => return true,
+            // The store may know it later.
+            Err(_) => return false,
         };
         match self.read(document, &before.id, true).await {
             Ok(Some(now)) if now.user == before.user => {
-                moved.insert(now.id, now.expires_ms);
+                self.0.tell(Told::Moved(now.id, now.expires_ms));
+                true
             }
-            Ok(_) => {
-                ended.insert(before.id);
-            }
+            Ok(_) => true,
             // Whoever comes with it is checked again; whoever is here stays, as while MongoDB is away.
-            Err(why) => tracing::warn!(why, "a session that changed could not be read"),
+            Err(unread) => {
+                let why = unread.why;
+                tracing::warn!(why, "a session that changed could not be read");
+                !unread.for_now
+            }
         }
     }
 

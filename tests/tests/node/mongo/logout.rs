@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use mongodb::bson::{Document, doc};
 use serde_json::json;
 use tidings_tests::mongod::Fail;
+use tidings_tests::node::SessionCreds;
 use tidings_tests::sio::End;
 use tidings_tests::{Express, Mongod, SILENCE, SioClient, eventually};
 
@@ -107,6 +108,91 @@ async fn a_session_that_expires_or_is_prolonged_is_followed() {
     let took = begun.elapsed();
     assert!(took < Duration::from_secs(3) + WITHIN, "{took:?}");
     longer.silent_for(Duration::from_secs(1)).await;
+}
+
+/// Many more changes at once than may wait, and most of sessions that nobody here lives under.
+#[tokio::test]
+async fn logouts_in_a_flood_of_changes_close_their_sockets_and_so_do_later_ones() {
+    let mongo = Mongod::shared().await;
+    let database = mongo.database();
+    let sessions = database.collection::<Document>("sessions");
+    let node = beside(mongo.uri()).config("limits.connections_per_minute_per_ip", 0);
+    let node = node.start().await;
+    noticed_by(&node, "changeStream").await;
+    let login = json!({"cookie": {"originalMaxAge": null}, "userId": "alice"}).to_string();
+    let end = mongodb::bson::DateTime::from_millis(i64::MAX / 1000);
+    let all = (0..3000).map(|n| doc! { "_id": n.to_string(), "session": &login, "expires": end });
+    let done = sessions.insert_many(all).await;
+    done.expect("sessions can be stored");
+    let mut clients = Vec::new();
+    for n in 0..22 {
+        let session = SessionCreds {
+            session_id: (n * 130).to_string(),
+            user_id: "alice".to_owned(),
+        };
+        clients.push(node.connected(&session).await);
+    }
+    let mut stays = clients.pop().expect("there are 22");
+    let mut later = clients.pop().expect("there are 21");
+    let visitor = json!({"cookie": {"originalMaxAge": null}}).to_string();
+    let gone: Vec<_> = (0..20).map(|n| (n * 130).to_string()).collect();
+    let is_gone = doc! { "$in": ["$_id", gone] };
+    let change = doc! { "$set": {
+        "session": { "$cond": [is_gone, &visitor, "$session"] }, "seen": 1,
+    } };
+    let begun = Instant::now();
+    let done = sessions.update_many(doc! {}, vec![change]).await;
+    assert_eq!(
+        done.expect("sessions can be changed").modified_count,
+        3000,
+        "all of them change"
+    );
+    for client in &mut clients {
+        assert_eq!(client.end().await, End::Disconnected);
+    }
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(10), "it took {took:?}");
+    let change = doc! { "$set": { "session": visitor } };
+    let done = sessions.update_one(doc! { "_id": "2600" }, change).await;
+    assert_eq!(
+        done.expect("a session can be changed").modified_count,
+        1,
+        "one changes"
+    );
+    assert_eq!(later.end().await, End::Disconnected);
+    stays.silent_for(SILENCE).await;
+}
+
+#[tokio::test]
+async fn a_logout_while_sessions_cannot_be_read_is_made_up_for() {
+    let mongod = Mongod::replica_set().await;
+    let database = mongod.database("app").await;
+    let sessions = database.collection::<Document>("sessions");
+    let node = beside(&mongod.uri("app")).start().await;
+    noticed_by(&node, "changeStream").await;
+    let alice = store(&database, "a", "alice").await;
+    let bob = store(&database, "b", "bob").await;
+    let mut client = node.connected(&alice).await;
+    let mut others = node.connected(&bob).await;
+    let failed = "tidings_mongodb_operations_total{outcome=\"failed\"}";
+    let before = figure(&node, failed).await;
+    mongod.fail(Fail::commands(["find"]).with_code(8)).await;
+    let visitor = json!({"cookie": {"originalMaxAge": null}}).to_string();
+    let change = doc! { "$set": { "session": visitor } };
+    let done = sessions.update_one(doc! { "_id": "a" }, change).await;
+    assert_eq!(
+        done.expect("a session can be changed").modified_count,
+        1,
+        "one changes"
+    );
+    eventually("it is read again, which fails", async || {
+        figure(&node, failed).await >= before + 2.0
+    })
+    .await;
+    mongod.heal().await;
+    assert_eq!(client.end().await, End::Disconnected);
+    assert_eq!(refusal(&node, &alice).await, "invalid_session");
+    others.silent_for(SILENCE).await;
 }
 
 #[tokio::test]
