@@ -30,15 +30,15 @@ pub mod session;
 mod sessions;
 mod uri;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mongodb::bson::doc;
-use mongodb::options::ClientOptions;
+use mongodb::options::{ClientOptions, ReadPreference, SelectionCriteria};
 use mongodb::{Client, Database};
 use tokio::sync::{OnceCell, Semaphore};
 
-pub use changes::{Change, Changes, ChangesError, Row, Step, Watch};
+pub use changes::{Change, Changes, ChangesError, READING_CHANGES, Row, Step, Watch};
 pub use error::MongoError;
 pub use figures::MongoFigures;
 pub use find::{Find, FindError, FindValue};
@@ -53,8 +53,18 @@ pub use uri::{UriError, read_uri};
 use figures::Counts;
 use health::Ledger;
 
-/// Operations under way at once; further ones are refused. The driver has no bound of its own.
-const AT_ONCE: usize = 512;
+/// The share of the connections that operations may take; further ones wait. The rest is for what
+/// must not wait behind what many clients ask for.
+const SHARE: (usize, usize) = (4, 5);
+
+/// Taken for the number of connections where the connection string sets no bound.
+const UNBOUNDED: usize = 512;
+
+/// Operations that may wait; further ones are refused.
+const WAITING: usize = 16_384;
+
+/// Operations under way at once that do not wait behind those: there are never more of them.
+const FIRST: usize = 64;
 
 /// Connections to one server unless the connection string says otherwise. The driver's default of
 /// 10 would make sessions wait for snapshots.
@@ -91,7 +101,11 @@ struct Inner {
     database: String,
     /// Made at the first use: `mongodb+srv` asks name servers, which may be away too.
     client: OnceCell<Client>,
+    /// Has room once there is a client, which knows how much.
     room: Semaphore,
+    at_once: OnceLock<usize>,
+    waiting: Semaphore,
+    first: Semaphore,
     ledger: Mutex<Ledger>,
     counts: Counts,
 }
@@ -106,7 +120,10 @@ impl Mongo {
             config,
             database,
             client: OnceCell::new(),
-            room: Semaphore::new(AT_ONCE),
+            room: Semaphore::new(0),
+            at_once: OnceLock::new(),
+            waiting: Semaphore::new(WAITING),
+            first: Semaphore::new(FIRST),
             ledger: Mutex::default(),
             counts: Counts::default(),
         })))
@@ -125,24 +142,77 @@ impl Mongo {
     where
         F: Future<Output = mongodb::error::Result<T>>,
     {
-        let timeout = self.0.config.timeout;
-        let outcome = match self.0.room.try_acquire() {
-            Err(_) => Err(MongoError::Busy),
-            Ok(_room) => {
-                let doing = async { Ok(work(self.database().await?).await?) };
-                let done = tokio::time::timeout(timeout, doing).await;
-                done.unwrap_or(Err(MongoError::Deadline(timeout)))
-            }
+        let begun = Instant::now();
+        let Ok(waiting) = self.0.waiting.try_acquire() else {
+            return self.busy();
         };
+        let taking = async {
+            self.database().await?;
+            self.0.room.acquire().await.map_err(|_| MongoError::Busy)
+        };
+        let room = tokio::time::timeout(self.timeout(), taking).await;
+        drop(waiting);
+        let _room = match room {
+            Ok(Ok(room)) => room,
+            Ok(Err(error)) => {
+                self.note(what, Err(&error));
+                return Err(error);
+            }
+            Err(_) => return self.busy(),
+        };
+        let rest = self.timeout().saturating_sub(begun.elapsed());
+        self.run_within(rest, what, work).await
+    }
+
+    /// As [`Mongo::run`], but does not wait behind what many clients ask for.
+    pub(super) async fn run_first<T, F>(
+        &self,
+        what: &'static str,
+        work: impl FnOnce(Database) -> F,
+    ) -> Result<T, MongoError>
+    where
+        F: Future<Output = mongodb::error::Result<T>>,
+    {
+        let Ok(_room) = self.0.first.try_acquire() else {
+            return self.busy();
+        };
+        self.run_within(self.timeout(), what, work).await
+    }
+
+    async fn run_within<T, F>(
+        &self,
+        time: Duration,
+        what: &'static str,
+        work: impl FnOnce(Database) -> F,
+    ) -> Result<T, MongoError>
+    where
+        F: Future<Output = mongodb::error::Result<T>>,
+    {
+        let doing = async { Ok(work(self.database().await?).await?) };
+        let done = tokio::time::timeout(time, doing).await;
+        let outcome = done.unwrap_or(Err(MongoError::Deadline(self.timeout())));
         self.note(what, outcome.as_ref().map(|_| ()));
         outcome
+    }
+
+    /// Too much is under way. That says nothing of MongoDB: what is under way does.
+    fn busy<T>(&self) -> Result<T, MongoError> {
+        self.0.counts.count(Err(&MongoError::Busy));
+        Err(MongoError::Busy)
     }
 
     /// The database, for work that has no end, such as reading a change stream: whoever does it
     /// sees to deadlines, and tells [`Mongo::note`] how it went.
     pub async fn database(&self) -> Result<Database, MongoError> {
         let inner = &self.0;
-        let client = inner.client.get_or_try_init(|| connect(&inner.config));
+        let client = inner.client.get_or_try_init(|| async {
+            let (client, pool) = connect(&inner.config).await?;
+            let at_once = inner
+                .at_once
+                .get_or_init(|| (pool * SHARE.0 / SHARE.1).max(1));
+            inner.room.add_permits(*at_once);
+            Ok::<_, MongoError>(client)
+        });
         Ok(client.await?.database(&inner.database))
     }
 
@@ -183,7 +253,10 @@ impl Mongo {
 
     /// What was done, for metrics.
     pub fn figures(&self) -> MongoFigures {
-        let under_way = AT_ONCE - self.0.room.available_permits();
+        let free = self.0.room.available_permits() + self.0.first.available_permits();
+        let under_way = self.0.at_once.get().unwrap_or(&0) + FIRST;
+        // The two are not read in one step.
+        let under_way = under_way.saturating_sub(free);
         self.0.counts.figures(under_way)
     }
 
@@ -200,7 +273,7 @@ impl Mongo {
     /// Asks MongoDB again and again whether it is there; has no end.
     pub async fn watch_health(&self) {
         loop {
-            let asked = self.run("ping", |database| async move {
+            let asked = self.run_first("ping", |database| async move {
                 database.run_command(doc! { "ping": 1 }).await
             });
             if asked.await.is_ok() {
@@ -216,17 +289,27 @@ impl Mongo {
     }
 }
 
-/// Reads the connection string, asking name servers if it says so; connects to nothing.
-async fn connect(config: &MongoConfig) -> Result<Client, MongoError> {
+/// Reads the connection string, asking name servers if it says so; connects to nothing. Says how many
+/// connections there may be, too.
+async fn connect(config: &MongoConfig) -> Result<(Client, usize), MongoError> {
     let mut options = ClientOptions::parse(&config.uri).await?;
     // A bit less than the deadline: then the driver can still say which server it did not reach.
     let patience = config.timeout * 3 / 4;
     options.server_selection_timeout.get_or_insert(patience);
     options.connect_timeout.get_or_insert(patience);
     options.heartbeat_freq.get_or_insert(HEARTBEAT);
-    options.max_pool_size.get_or_insert(POOL);
+    let pool = match *options.max_pool_size.get_or_insert(POOL) {
+        // There is no bound.
+        0 => UNBOUNDED,
+        pool => pool as usize,
+    };
     options.app_name.get_or_insert_with(|| APP_NAME.to_owned());
-    Ok(Client::with_options(options)?)
+    Ok((Client::with_options(options)?, pool))
+}
+
+/// Who is asked, whatever the connection string says: others may not have what was written last.
+fn primary() -> SelectionCriteria {
+    SelectionCriteria::ReadPreference(ReadPreference::Primary)
 }
 
 fn now_ms() -> u64 {

@@ -14,7 +14,7 @@ const TOLD_MS: u64 = 60 * 60 * 1000;
 #[derive(Debug)]
 pub(crate) struct StreamFigures {
     pub(crate) name: String,
-    /// Whether this node reads it.
+    /// Whether this node has it open.
     pub(crate) reading: AtomicBool,
     /// Changes that became events.
     pub(crate) emitted: AtomicU64,
@@ -26,6 +26,8 @@ pub(crate) struct StreamFigures {
     pub(crate) lost: AtomicU64,
     /// When that was last, Unix milliseconds.
     lost_ms: AtomicU64,
+    /// Whether it was said that MongoDB has no change streams.
+    unsupported: AtomicBool,
 }
 
 /// The figures of these streams.
@@ -39,6 +41,7 @@ pub(crate) fn of(streams: &[Stream]) -> Vec<Arc<StreamFigures>> {
             retried: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             lost_ms: AtomicU64::new(0),
+            unsupported: AtomicBool::new(false),
         })
     };
     streams.iter().map(figures).collect()
@@ -49,6 +52,11 @@ impl StreamFigures {
     pub(super) fn lose(&self) {
         self.lost.fetch_add(1, Relaxed);
         self.lost_ms.store(now_ms(), Relaxed);
+    }
+
+    /// MongoDB has no change streams; true if that is to be said, which is once.
+    pub(super) fn unsupported(&self) -> bool {
+        !self.unsupported.swap(true, Relaxed)
     }
 
     /// A change cannot become an event; true if that is to be said, which is ever more rarely.

@@ -12,7 +12,7 @@ use futures_util::{StreamExt, stream::FuturesOrdered};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use tidings_storage::mongo::{
-    Change, Changes, ChangesError, FindValue, Mongo, Row, Step, Token, Watch,
+    Change, Changes, ChangesError, FindValue, Mongo, READING_CHANGES, Row, Step, Token, Watch,
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -39,6 +39,10 @@ const AT_ONCE: usize = 64;
 /// How long an emit that was refused waits at first, and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
+/// How often it is tried whether a MongoDB without change streams has them by now, and how often
+/// health is told meanwhile: it would forget.
+const STREAMS_AGAIN: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(5));
+
 /// What the reading of a stream stands on.
 pub(super) struct Ground {
     pub(super) node: Arc<Node>,
@@ -64,6 +68,22 @@ enum End {
 
 /// What is under way, for the order of rooms.
 type Flight = FuturesOrdered<BoxFuture<(Token, i64)>>;
+
+/// The stream is open.
+struct Reading<'a>(&'a StreamFigures);
+
+impl<'a> Reading<'a> {
+    fn new(figures: &'a StreamFigures) -> Self {
+        figures.reading.store(true, Relaxed);
+        Self(figures)
+    }
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        self.0.reading.store(false, Relaxed);
+    }
+}
 
 impl Ground {
     pub(super) fn new(
@@ -173,8 +193,13 @@ impl Pump {
                     let (sender, steps) = mpsc::channel(STEPS);
                     pulling.spawn(pull(changes, sender));
                     let told = (opening, &answers);
+                    let _reading = Reading::new(&ground.figures);
                     pump(&ground, steps, &finishing, until, told).await
                 }
+                Err(ChangesError::Unsupported) => tokio::select! {
+                    end = wait_for_streams(&ground) => end,
+                    () = finishing.cancelled() => End::Finished,
+                },
                 Err(error) => end_of(&ground, &error),
             };
             let _ = answers
@@ -269,6 +294,21 @@ async fn pump(
     }
 }
 
+/// Says once that there are no change streams, and waits until it is time to try again.
+async fn wait_for_streams(ground: &Ground) -> End {
+    let why = ChangesError::Unsupported.to_string();
+    if ground.figures.unsupported() {
+        let stream = &ground.stream.name;
+        tracing::warn!(stream, why, "the stream cannot be read");
+    }
+    let begun = Instant::now();
+    while begun.elapsed() < STREAMS_AGAIN.0 {
+        ground.mongo.trouble(READING_CHANGES, &why);
+        tokio::time::sleep(STREAMS_AGAIN.1).await;
+    }
+    End::Broken
+}
+
 /// Takes a place in order for what needs no emit.
 fn pass(done: (Token, i64), flight: &mut Flight, rooms: &mut VecDeque<Option<String>>) {
     rooms.push_back(None);
@@ -294,7 +334,7 @@ fn change_of(ground: &Ground, change: Change) -> Result<(Token, EmitRequest), To
 fn end_of(ground: &Ground, error: &ChangesError) -> End {
     match error {
         ChangesError::Gone => End::Gone,
-        ChangesError::Mongo(error) => {
+        ChangesError::Unsupported | ChangesError::Mongo(_) => {
             let stream = &ground.stream.name;
             tracing::warn!(stream, %error, "the stream broke off; it is opened again");
             End::Broken

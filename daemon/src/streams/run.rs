@@ -1,9 +1,6 @@
 //! One stream on this node: does what [`Reader`] decides, and tells it how that went.
 
-use std::{
-    sync::{Arc, atomic::Ordering::Relaxed},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use tidings_storage::mongo::{LeaseKeep, LeaseRow, Token};
 use tokio::{
@@ -90,7 +87,6 @@ async fn run(ground: Arc<Ground>) {
             },
         };
     }
-    ground.figures.reading.store(false, Relaxed);
 }
 
 /// Waits until emits reach all of the cluster; false if the node leaves before.
@@ -109,8 +105,8 @@ fn missed(ground: &Ground) {
     tracing::error!(
         stream = ground.stream.name,
         collection = ground.stream.collection,
-        "changes were missed: MongoDB does not have them any more (its oplog is too short for how \
-         long nobody read them); the stream goes on from now"
+        "changes were missed: MongoDB does not tell them any more (its oplog is too short for how \
+         long nobody read them, or one is larger than 16 MB); the stream goes on from now"
     );
 }
 
@@ -119,7 +115,6 @@ fn tell(ground: &Ground, before: Option<i64>, after: Option<i64>) {
         return;
     }
     let stream = &ground.stream.name;
-    ground.figures.reading.store(after.is_some(), Relaxed);
     match after {
         Some(fence) => tracing::info!(stream, fence, "this node reads the stream"),
         None => tracing::info!(stream, "this node reads the stream no more"),

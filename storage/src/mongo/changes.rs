@@ -5,20 +5,24 @@ use std::time::Duration;
 use mongodb::bson::{Document, RawDocumentBuf, doc};
 use mongodb::change_stream::ChangeStream;
 use mongodb::change_stream::event::{ChangeStreamEvent, OperationType};
-use mongodb::options::{FullDocumentType, ReadPreference, SelectionCriteria};
+use mongodb::options::FullDocumentType;
 
 use super::find::FindValue;
 use super::lease::Token;
-use super::{Mongo, MongoError, plain};
+use super::{Mongo, MongoError, plain, primary};
 
 /// How long the server waits for a change before it says that there is none.
 const AWAIT: Duration = Duration::from_millis(500);
 
 /// What health calls it.
-const READING: &str = "read changes";
+pub const READING_CHANGES: &str = "read changes";
 
-/// The changes after a token are not there any more, or it is none of this server's.
-const GONE: [i32; 4] = [136, 260, 280, 286];
+/// The changes after a token are not there any more, it is none of this server's, or the next one is
+/// larger than MongoDB can tell: it would be so for ever.
+const GONE: [i32; 5] = [136, 260, 280, 286, 10334];
+
+/// The server cannot tell of changes: it is no replica set.
+const NO_REPLICA_SET: i32 = 40573;
 
 /// What to watch.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,22 +70,28 @@ pub struct Row(RawDocumentBuf);
 /// Why a stream broke off.
 #[derive(Debug, thiserror::Error)]
 pub enum ChangesError {
-    /// MongoDB does not have the changes any more.
-    #[error("MongoDB does not have the changes after this place any more")]
+    /// MongoDB does not have the changes any more, or cannot tell the next one.
+    #[error("MongoDB does not tell the changes after this place any more")]
     Gone,
+    /// This MongoDB has no change streams. Trying again soon is useless.
+    #[error("this MongoDB is no replica set, so it has no change streams")]
+    Unsupported,
     /// MongoDB did not answer as it should.
     #[error(transparent)]
     Mongo(#[from] MongoError),
 }
 
 impl Watch {
-    fn pipeline(&self) -> Option<Document> {
+    fn pipeline(&self) -> Option<[Document; 2]> {
         let mut wanted = doc! { "operationType": { "$in": &self.operations } };
         for (field, value) in &self.filter {
             wanted.insert(format!("fullDocument.{field}"), value.bson()?);
         }
         // The end of a stream must be seen in any case.
-        Some(doc! { "$match": { "$or": [{ "operationType": "invalidate" }, wanted] } })
+        let wanted = doc! { "$match": { "$or": [{ "operationType": "invalidate" }, wanted] } };
+        // What an update changed is in the document already: twice, a large one would be too large.
+        let fields = doc! { "$project": { "updateDescription": 0 } };
+        Some([wanted, fields])
     }
 }
 
@@ -94,7 +104,7 @@ impl Mongo {
     ) -> Result<Changes, ChangesError> {
         let opened = tokio::time::timeout(self.timeout(), self.watch_changes(watch, after)).await;
         let opened = opened.unwrap_or(Err(MongoError::Deadline(self.timeout())));
-        self.note(READING, opened.as_ref().map(|_| ()));
+        self.note(READING_CHANGES, opened.as_ref().map(|_| ()));
         let stream = opened.map_err(changes_error)?;
         let mongo = self.clone();
         Ok(Changes { stream, mongo })
@@ -109,13 +119,12 @@ impl Mongo {
             .database()
             .await?
             .collection::<RawDocumentBuf>(&watch.collection);
-        let primary = SelectionCriteria::ReadPreference(ReadPreference::Primary);
         let mut watching = collection
             .watch()
-            .pipeline(watch.pipeline())
+            .pipeline(watch.pipeline().into_iter().flatten())
             .full_document(FullDocumentType::UpdateLookup)
             .max_await_time(AWAIT)
-            .selection_criteria(primary);
+            .selection_criteria(primary());
         if let Some(Token(token)) = after {
             watching = watching.start_after(token);
         }
@@ -132,7 +141,7 @@ impl Changes {
             Ok(next) => next.map_err(MongoError::from),
             Err(_) => Err(MongoError::Deadline(deadline)),
         };
-        self.mongo.note(READING, next.as_ref().map(|_| ()));
+        self.mongo.note(READING_CHANGES, next.as_ref().map(|_| ()));
         let Some(event) = next.map_err(changes_error)? else {
             let token = self.stream.resume_token();
             return Ok(token.map_or(Step::Nothing, |token| Step::Passed(Token(token))));
@@ -197,6 +206,7 @@ impl Row {
 fn changes_error(error: MongoError) -> ChangesError {
     match error.code() {
         Some(code) if GONE.contains(&code) => ChangesError::Gone,
+        Some(NO_REPLICA_SET) => ChangesError::Unsupported,
         _ => ChangesError::Mongo(error),
     }
 }
@@ -233,6 +243,7 @@ mod tests {
         let wanted =
             doc! { "operationType": { "$in": ["insert"] }, "fullDocument.status": "failed" };
         let expected = doc! { "$match": { "$or": [{ "operationType": "invalidate" }, wanted] } };
-        assert_eq!(watch.pipeline().unwrap(), expected);
+        let fields = doc! { "$project": { "updateDescription": 0 } };
+        assert_eq!(watch.pipeline().unwrap(), [expected, fields]);
     }
 }

@@ -26,7 +26,7 @@ pub enum MongoError {
     /// No answer within the deadline.
     #[error("no answer within {0:?}")]
     Deadline(Duration),
-    /// Too many operations are under way. Nothing was done.
+    /// Too many operations are under way, or were until the deadline. Nothing was done.
     #[error("too many operations are under way")]
     Busy,
     /// No server that could do it can be reached: it is away, or there is no primary just now.
@@ -49,7 +49,7 @@ pub enum MongoError {
 impl MongoError {
     /// Whether it says that MongoDB does not do its work, and trying again later is worth it.
     pub fn is_trouble(&self) -> bool {
-        !matches!(self, Self::Malformed(_) | Self::Duplicate(_))
+        !matches!(self, Self::Busy | Self::Malformed(_) | Self::Duplicate(_))
     }
 
     /// The server's code for it, if it answered.

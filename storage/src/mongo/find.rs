@@ -5,9 +5,9 @@ use std::collections::HashSet;
 use futures_util::TryStreamExt;
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, Document, RawBsonRef, RawDocumentBuf};
-use mongodb::options::{ReadConcern, ReadPreference, SelectionCriteria};
+use mongodb::options::ReadConcern;
 
-use super::{Mongo, MongoError, plain};
+use super::{Mongo, MongoError, plain, primary};
 
 /// What to read.
 #[derive(Clone, Debug, PartialEq)]
@@ -143,13 +143,12 @@ impl Mongo {
         // JSON is rarely shorter than half of what it is made of.
         let raw_limit = find.max_bytes.saturating_mul(4);
         let found = self.run(what, |database| async move {
-            let primary = SelectionCriteria::ReadPreference(ReadPreference::Primary);
             let collection = database.collection::<RawDocumentBuf>(&find.collection);
             let mut cursor = collection
                 .find(query)
                 .sort(find.order())
                 .limit(i64::from(find.limit))
-                .selection_criteria(primary)
+                .selection_criteria(primary())
                 .read_concern(ReadConcern::local())
                 .max_time(self.timeout());
             if let Some(projection) = find.projection() {

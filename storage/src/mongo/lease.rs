@@ -3,10 +3,10 @@
 
 use mongodb::bson::{Document, doc};
 use mongodb::change_stream::event::ResumeToken;
-use mongodb::options::{ReadPreference, ReturnDocument, SelectionCriteria, WriteConcern};
+use mongodb::options::{ReturnDocument, WriteConcern};
 use serde::{Deserialize, Serialize};
 
-use super::{Mongo, MongoError};
+use super::{Mongo, MongoError, primary};
 
 /// The collection of these documents.
 pub const LEASES: &str = "tidings_leases";
@@ -53,12 +53,11 @@ pub struct LeaseKeep {
 impl Mongo {
     /// Reads a stream's document; makes it if there is none.
     pub async fn lease(&self, stream: &str) -> Result<LeaseRow, MongoError> {
-        self.run("look who reads a stream", |database| async move {
+        self.run_first("look who reads a stream", |database| async move {
             let rows = database.collection::<LeaseRow>(LEASES);
             let find = || {
-                let primary = SelectionCriteria::ReadPreference(ReadPreference::Primary);
                 let find = rows.find_one(doc! { "_id": stream });
-                find.selection_criteria(primary)
+                find.selection_criteria(primary())
             };
             if let Some(row) = find().await? {
                 return Ok(row);
@@ -84,7 +83,7 @@ impl Mongo {
         (fence, beat): (i64, i64),
         holder: &str,
     ) -> Result<Option<LeaseRow>, MongoError> {
-        self.run("take a stream", |database| async move {
+        self.run_first("take a stream", |database| async move {
             let rows = database.collection::<LeaseRow>(LEASES);
             let was = doc! { "_id": stream, "fence": fence, "beat": beat };
             let taken = doc! {
@@ -102,7 +101,7 @@ impl Mongo {
 
     /// Writes a stream's document, if it was not taken since; false if it was.
     pub async fn keep_lease(&self, stream: &str, keep: LeaseKeep) -> Result<bool, MongoError> {
-        self.run("keep a stream", |database| async move {
+        self.run_first("keep a stream", |database| async move {
             let rows = database.collection::<Document>(LEASES);
             let own = doc! { "_id": stream, "fence": keep.fence, "done": { "$lte": keep.done } };
             let mut set = doc! { "done": keep.done, "free": keep.free };

@@ -7,10 +7,12 @@ use futures_util::TryStreamExt;
 use mongodb::bson::raw::RawDocumentBuf;
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::change_stream::ChangeStream;
-use mongodb::change_stream::event::{ChangeStreamEvent, OperationType, ResumeToken};
+use mongodb::change_stream::event::{
+    ChangeStreamEvent, OperationType, ResumeToken, UpdateDescription,
+};
 
 use super::session::{Malformed, SessionFormat, StoredSession};
-use super::{Mongo, MongoError};
+use super::{Mongo, MongoError, primary};
 
 /// What reading one session is called in health.
 const READ: &str = "read a session";
@@ -21,8 +23,9 @@ const AWAIT: Duration = Duration::from_secs(1);
 /// The server cannot tell of changes: it is no replica set.
 const NO_REPLICA_SET: i32 = 40573;
 
-/// The place to go on from is not known any more, or is no place.
-const LOST: [i32; 4] = [260, 280, 286, 50811];
+/// The place to go on from is not known any more, is no place, or the change after it is larger than
+/// MongoDB can tell.
+const LOST: [i32; 5] = [260, 280, 286, 10334, 50811];
 
 /// Why a session was not read.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -95,7 +98,8 @@ impl MongoSessions {
         let (collection, id) = (self.collection.clone(), id.to_owned());
         let found = self.mongo.run(READ, |database| async move {
             let sessions = database.collection::<RawDocumentBuf>(&collection);
-            sessions.find_one(doc! { "_id": id }).await
+            let find = sessions.find_one(doc! { "_id": id });
+            find.selection_criteria(primary()).await
         });
         let Some(document) = found.await? else {
             return Ok(None);
@@ -128,7 +132,8 @@ impl MongoSessions {
         let collection = self.collection.clone();
         let read = self.mongo.run("look at sessions", |database| async move {
             let sessions = database.collection::<RawDocumentBuf>(&collection);
-            let found = sessions.find(doc! { "_id": { "$in": ids } }).await?;
+            let find = sessions.find(doc! { "_id": { "$in": ids } });
+            let found = find.selection_criteria(primary()).await?;
             found.try_collect::<Vec<_>>().await
         });
         let named = read.await?.into_iter().filter_map(|document| {
@@ -146,7 +151,11 @@ impl MongoSessions {
             let sessions = database.collection::<Document>(&self.collection);
             // Whole documents are not asked for: most changes are of nobody who is here.
             let fields = doc! { "$project": { "fullDocument": 0 } };
-            let watch = sessions.watch().pipeline([fields]).max_await_time(AWAIT);
+            let watch = sessions
+                .watch()
+                .pipeline([fields])
+                .max_await_time(AWAIT)
+                .selection_criteria(primary());
             let opened = match after.clone() {
                 Some(token) => watch.resume_after(token).await,
                 None => watch.await,
@@ -221,7 +230,7 @@ fn change(event: ChangeStreamEvent<Document>) -> Option<SessionChange> {
         Insert | Replace => id.map(SessionChange::Changed),
         Update => {
             let update = event.update_description;
-            let moved = update.and_then(|update| only_the_end(&update.updated_fields));
+            let moved = update.and_then(|update| only_the_end(&update));
             id.map(|id| match moved {
                 Some(expires_ms) => SessionChange::Ends(id, expires_ms),
                 None => SessionChange::Changed(id),
@@ -233,7 +242,12 @@ fn change(event: ChangeStreamEvent<Document>) -> Option<SessionChange> {
 }
 
 /// The new end, if an update changed nothing else that matters: what `touch` of connect-mongo does.
-fn only_the_end(fields: &Document) -> Option<u64> {
+fn only_the_end(update: &UpdateDescription) -> Option<u64> {
+    let truncated = update.truncated_arrays.as_deref().unwrap_or_default();
+    if !update.removed_fields.is_empty() || !truncated.is_empty() {
+        return None;
+    }
+    let fields = &update.updated_fields;
     let is_stamp = |name: &str| ["expires", "lastModified", "updatedAt"].contains(&name);
     if !fields.keys().all(|name| is_stamp(name)) {
         return None;
@@ -247,6 +261,10 @@ mod tests {
     use mongodb::bson::DateTime;
 
     use super::*;
+
+    fn update(document: Document) -> UpdateDescription {
+        mongodb::bson::deserialize_from_document(document).unwrap()
+    }
 
     #[test]
     fn a_touch_is_told_from_a_change() {
@@ -262,7 +280,17 @@ mod tests {
             (doc! { "lastModified": at }, None),
             (doc! {}, None),
         ] {
-            assert_eq!(only_the_end(&fields), expected, "{fields}");
+            let update = update(doc! { "updatedFields": fields, "removedFields": [] });
+            assert_eq!(only_the_end(&update), expected, "{update:?}");
+        }
+        for also in [
+            doc! { "updatedFields": { "expires": at }, "removedFields": ["session.userId"] },
+            doc! {
+                "updatedFields": { "expires": at }, "removedFields": [],
+                "truncatedArrays": [{ "field": "session.roles", "newSize": 1 }],
+            },
+        ] {
+            assert_eq!(only_the_end(&update(also)), None);
         }
     }
 }

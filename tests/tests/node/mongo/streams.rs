@@ -206,3 +206,62 @@ async fn that_mongodb_has_no_more_are_said_to_be_missed() {
     let row = rows.find_one(doc! { "_id": "stream:executed", "lost": 1 });
     assert!(row.await.expect("MongoDB reads").is_some());
 }
+
+/// With the document and what was changed of it, an event would be larger than MongoDB can tell.
+#[tokio::test]
+async fn of_large_documents_hold_up_nothing() {
+    let mongo = Mongod::shared().await;
+    let database = mongo.database();
+    let node = Node::new().config("mongodb.uri", mongo.uri()).tables(
+        r#"
+[[mongodb.streams]]
+name = "large"
+collection = "trades"
+operations = ["update"]
+event = "trade:executed"
+room = "trades:{userId}"
+fields = ["n"]
+"#,
+    );
+    let node = node.start().await;
+    insert(&database, 1).await;
+    eventually("the stream is read", async || {
+        stream(&node, "large").await["reading"] == true
+    })
+    .await;
+    let mut alice = alice(&node).await;
+    let trades = database.collection::<Document>("trades");
+    for change in [
+        doc! { "$set": { "n": 2, "text": "x".repeat(9 << 20) } },
+        doc! { "$set": { "n": 3 }, "$unset": { "text": true } },
+    ] {
+        let changed = trades.update_one(doc! { "_id": 1 }, change).await;
+        changed.expect("MongoDB writes");
+        alice.expect("trade:executed").await;
+    }
+    assert_eq!(stream(&node, "large").await["lost"], 0);
+}
+
+#[tokio::test]
+async fn that_a_server_alone_does_not_tell_are_said_to_be_missing_once() {
+    let mongod = Mongod::standalone().await;
+    let node = node(&mongod.uri("app")).start().await;
+    eventually("health says so", async || {
+        let view = mongodb(&node).await;
+        view["message"].to_string().contains("no replica set")
+    })
+    .await;
+    eventually("both streams say so", async || {
+        node.log().matches("the stream cannot be read").count() == 2
+    })
+    .await;
+    // Longer than a stream that broke would wait.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    for name in ["executed", "portfolios"] {
+        assert_eq!(stream(&node, name).await["reading"], false);
+    }
+    seen(&node, false).await;
+    let log = node.log();
+    assert_eq!(log.matches("the stream cannot be read").count(), 2, "{log}");
+    assert!(!log.contains("the stream broke off"), "{log}");
+}

@@ -228,6 +228,43 @@ async fn a_malformed_document_is_told_and_may_be_mended() {
     seen(&node, true).await;
 }
 
+/// More than operations are done at once; each is another's session, so each is a read.
+#[tokio::test]
+async fn a_thousand_users_who_come_at_once_all_get_in() {
+    let mongo = Mongod::shared().await;
+    let database = mongo.database();
+    let node = beside(mongo.uri()).config("limits.connections_per_minute_per_ip", 0);
+    let node = node.start().await;
+    noticed_by(&node, "changeStream").await;
+    let end = mongodb::bson::DateTime::from_millis(i64::MAX / 1000);
+    let session = |n: usize| {
+        let session = json!({"cookie": {"originalMaxAge": null}, "userId": format!("u{n}")});
+        doc! { "_id": format!("s{n}"), "session": session.to_string(), "expires": end }
+    };
+    let sessions = database.collection::<Document>("sessions");
+    let done = sessions.insert_many((0..1000).map(session)).await;
+    done.expect("sessions can be stored");
+    let creds = (0..1000).map(|n| SessionCreds {
+        session_id: format!("s{n}"),
+        user_id: format!("u{n}"),
+    });
+    let connect = creds.map(|creds| {
+        let node = &node;
+        async move { node.client().auth(creds.auth()).connect().await }
+    });
+    let clients = futures_util::future::join_all(connect).await;
+    let refused: Vec<_> = clients.iter().filter_map(|it| it.as_ref().err()).collect();
+    assert!(
+        refused.is_empty(),
+        "{}: {:?}",
+        refused.len(),
+        refused.first()
+    );
+    assert_eq!(status(&node).await, "ok");
+    let busy = "tidings_mongodb_operations_total{outcome=\"busy\"}";
+    assert_eq!(figure(&node, busy).await, 0.0);
+}
+
 /// The whole of it stands in the connection string: whom to trust, and who this is.
 #[tokio::test]
 async fn it_is_spoken_to_by_tls_and_only_if_its_certificate_is_trusted() {
