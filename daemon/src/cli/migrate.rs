@@ -134,7 +134,15 @@ async fn sessions_without_end(
     if sessions.is_empty() {
         return Ok(None);
     }
-    let there = mongo.indexes(sessions).await?;
+    let there = match mongo.indexes(sessions).await {
+        // Nothing is made there, so nothing but this needs the right.
+        Err(error @ MongoError::Refused(_)) => {
+            return Ok(Some(format!(
+                "whether {sessions} has an index by which sessions expire cannot be told: {error}"
+            )));
+        }
+        there => there?,
+    };
     let ends = |index: &Index| {
         let mut fields = index.keys.iter();
         index.expires && fields.next().is_some_and(|(field, _)| field == "expires")

@@ -1,11 +1,15 @@
 //! What a subscription is answered with: documents of the application's MongoDB, as they are once
 //! the rooms are joined.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::value::RawValue;
-use tidings_storage::mongo::{Find, FindError, FindValue, Mongo};
+use tidings_storage::mongo::{Find, FindError, FindValue, Mongo, MongoError};
 
 use super::params::{Failure, Wanted};
 use crate::config::{Channel, Condition, Snapshot, Stored, Term, USER_VARIABLE};
@@ -15,6 +19,9 @@ const READING: &str = "read a snapshot";
 
 /// What health calls the reading of a user's own list.
 const READING_LIST: &str = "read a list of subscriptions";
+
+/// What MongoDB answers who lacks a right.
+const UNAUTHORISED: i32 = 13;
 
 /// Documents of such lists that one user may have, and bytes that they may take.
 const LISTS: u32 = 100;
@@ -29,6 +36,8 @@ pub struct Snapshots {
     mongo: Mongo,
     /// Bytes of all snapshots in one answer.
     max_bytes: usize,
+    /// Collections of which it was said that they may not be read.
+    refused: Arc<Mutex<HashSet<String>>>,
 }
 
 /// The reads that one subscription takes.
@@ -49,7 +58,27 @@ impl Snapshots {
     pub fn new(mongo: Mongo, outbox: usize) -> Self {
         // Behind the answer come the events that were held back for it.
         let max_bytes = outbox / 2;
-        Self { mongo, max_bytes }
+        Self {
+            mongo,
+            max_bytes,
+            refused: Arc::default(),
+        }
+    }
+
+    /// Says why a collection was not read: loudly, once, if whoever looks after it must do something.
+    fn unread(&self, collection: &str, error: &MongoError) {
+        let is_new = error.code() == Some(UNAUTHORISED) && {
+            let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+            refused.insert(collection.to_owned())
+        };
+        match is_new {
+            true => tracing::warn!(
+                collection,
+                %error,
+                "the user in mongodb.uri may not read this collection: it needs the right to find"
+            ),
+            false => tracing::debug!(collection, %error, "not read"),
+        }
     }
 
     /// The values in a user's own list. Does not need what it is called on any more.
@@ -58,7 +87,7 @@ impl Snapshots {
         stored: &Stored,
         user: &str,
     ) -> impl Future<Output = Result<Vec<String>, Failure>> + Send + use<> {
-        let (mongo, field) = (self.mongo.clone(), stored.field.clone());
+        let (snapshots, field) = (self.clone(), stored.field.clone());
         let find = Find {
             collection: stored.collection.clone(),
             filter: filter(&stored.filter, user, &BTreeMap::new()),
@@ -68,10 +97,10 @@ impl Snapshots {
             max_bytes: LIST_BYTES,
         };
         async move {
-            let read = mongo.texts(READING_LIST, &find, &field).await;
+            let read = snapshots.mongo.texts(READING_LIST, &find, &field).await;
             read.map_err(|error| match error {
                 FindError::Mongo(error) => {
-                    tracing::debug!(collection = find.collection, %error, "no list");
+                    snapshots.unread(&find.collection, &error);
                     Failure::new("unavailable", "the list cannot be read now; try again")
                 }
                 FindError::TooLarge(_) => Failure::new("too_large", "the list is too large"),
@@ -113,7 +142,7 @@ impl Reads {
         let mongo = &snapshots.mongo;
         let read = async |(value, find): (String, Find)| {
             let documents = mongo.find(READING, &find).await;
-            let documents = documents.map_err(|error| failure(&find, &error))?;
+            let documents = documents.map_err(|error| failure(&snapshots, &find, &error))?;
             Ok::<_, Failure>((value, form(documents, single)))
         };
         let all = stream::iter(finds)
@@ -203,10 +232,10 @@ fn raw(text: String) -> Box<RawValue> {
     RawValue::from_string(text).expect("it is put together from JSON")
 }
 
-fn failure(find: &Find, error: &FindError) -> Failure {
+fn failure(snapshots: &Snapshots, find: &Find, error: &FindError) -> Failure {
     match error {
         FindError::Mongo(error) => {
-            tracing::debug!(collection = find.collection, %error, "no snapshot");
+            snapshots.unread(&find.collection, error);
             unavailable()
         }
         FindError::TooLarge(_) => {

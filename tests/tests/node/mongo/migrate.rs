@@ -2,6 +2,7 @@
 
 use mongodb::bson::{Document, doc};
 use mongodb::{Database, IndexModel};
+use serde_json::Value;
 use tidings_tests::{Mongod, Node};
 
 async fn indexes(database: &Database, collection: &str) -> Vec<String> {
@@ -69,4 +70,59 @@ async fn says_when_there_is_nothing_to_migrate_or_nobody_there() {
         .config("mongodb.timeout", "300ms");
     let (status, _, error) = node.command(&["migrate"], "");
     assert_eq!(status.code(), Some(69), "{error}");
+}
+
+/// It makes nothing in the collection of sessions, so it needs no right to it; and whose collections a
+/// node may not read is said once.
+#[tokio::test]
+async fn needs_no_right_to_the_sessions() {
+    let mongod = Mongod::with_users().await;
+    let database = mongod.database("app").await;
+    let privilege = |collection: &str, actions: &[&str]| {
+        doc! {
+            "resource": { "db": "app", "collection": collection }, "actions": actions,
+        }
+    };
+    let role = doc! {
+        "createRole": "tidings",
+        "roles": [],
+        "privileges": [
+            privilege("sessions", &["find"]),
+            privilege("trades", &["listIndexes", "createIndex"]),
+            privilege("portfolios", &["listIndexes", "createIndex"]),
+            privilege("watchlists", &["listIndexes", "createIndex"]),
+            privilege("tidings_leases", &["find", "insert", "update"]),
+            privilege("tidings_migrations", &["find", "insert", "update"]),
+        ],
+    };
+    let made = database.run_command(role).await;
+    made.expect("a role can be made");
+    mongod
+        .add_user(
+            "app",
+            "tidings",
+            "pw",
+            vec![doc! { "role": "tidings" , "db": "app" }],
+        )
+        .await;
+    let uri = format!("mongodb://tidings:pw@{}/app", mongod.address());
+    let node = Node::new().config("mongodb.uri", uri);
+    let (status, said, error) = node.command(&["migrate"], "");
+    assert!(status.success(), "{error}");
+    assert!(said.contains("cannot be told"), "{said}");
+    assert!(indexes(&database, "trades").await.len() == 2, "{said}");
+
+    let node = node.start().await;
+    let session = node.session("alice").await;
+    let mut alice = node.connected(&session).await;
+    for _ in 0..2 {
+        let answer = alice.ask("subscribe:trades", Value::Null).await;
+        assert_eq!(answer["error"]["code"], "unavailable", "{answer}");
+    }
+    let log = node.log();
+    assert_eq!(
+        log.matches("may not read this collection").count(),
+        1,
+        "{log}"
+    );
 }
