@@ -185,7 +185,13 @@ impl Node {
             .map(|(k, v)| format!("{k} = {v}\n"))
             .collect();
         toml.push_str(&self.tables);
-        fs::write(self.config_path(), toml).expect("the test's folder can be written");
+        // Another command may be reading it.
+        let home = self.home.path();
+        let written = tempfile::NamedTempFile::new_in(home)
+            .and_then(|file| fs::write(file.path(), toml).map(|()| file));
+        let file = written.expect("the test's folder can be written");
+        file.persist(self.config_path())
+            .expect("the test's folder can be written");
     }
 
     fn binary_command(&self) -> Command {
