@@ -62,7 +62,10 @@ async fn calls_that_wait_together_share_a_flush() {
     let after = store.stats();
     assert_eq!(after.calls - before.calls, 200);
     assert_eq!(after.flushes - before.flushes, 1);
-    assert_eq!(after.under_way, 0);
+    // Its count falls after its answer.
+    while store.stats().under_way > 0 {
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]
