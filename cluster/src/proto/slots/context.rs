@@ -28,7 +28,7 @@ pub(super) enum Then {
     Adopted(SlotNo, Eid),
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Context {
     pub(super) id: NodeId,
     pub(super) settings: Settings,

@@ -34,7 +34,7 @@ enum Stage {
 }
 
 /// An epoch that is being opened.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Opening {
     pub(super) eid: Eid,
     stage: Stage,

@@ -34,13 +34,12 @@ impl World {
         if self.is_quiet || !self.clients[client].is_connected {
             return Ok(());
         }
-        let (changes, breaks) = (self.odds.changes, self.odds.breaks);
         match self.random.below(100) {
-            it if it < changes => {
+            0..12 => {
                 let (name, slot) = *self.random.pick(&ROOMS);
                 self.change_rooms(client, &room(name), slot)
             }
-            it if it < changes + breaks => {
+            12..17 => {
                 self.vanish(client);
                 Ok(())
             }
