@@ -27,8 +27,8 @@ pub struct Begun {
     id: String,
     /// One for each recoverable room.
     appends: Vec<Submitted>,
-    /// When that was, and where it is counted how long they take.
-    began: (Instant, Arc<Histogram>),
+    /// Since when they are under way, and where it is counted how long they take; if there are any.
+    timed: Option<(Instant, Arc<Histogram>)>,
     /// It went to exactly one room, and that is recoverable.
     alone: bool,
 }
@@ -47,10 +47,10 @@ impl Hub {
     /// come after it in each of its rooms.
     pub async fn begin(&self, node: &Node, request: EmitRequest) -> Result<Begun, EmitError> {
         let namespace = self.check(node, &request)?;
-        let began = (Instant::now(), self.keeping.clone());
+        let began = Instant::now();
         self.count(&request);
         let id = request.id.clone().unwrap_or_else(|| node.ids.emit());
-        let is_repeat = is_change(&id) && !self.changes.is_first(&id, Instant::now().into_std());
+        let is_repeat = is_change(&id) && !self.changes.is_first(&id, began.into_std());
         let (live, single) = self.by_class(node, &request);
         let mut except = room_names_or_none(&request.except);
         let alone = live.is_empty() && single.len() == 1;
@@ -96,10 +96,11 @@ impl Hub {
                 false => forward_rest(node, request, &kept, &id),
             }
         }
+        let timed = (!appends.is_empty()).then(|| (began, self.keeping.clone()));
         Ok(Begun {
             id,
             appends,
-            began,
+            timed,
             alone,
         })
     }
@@ -163,7 +164,7 @@ impl Begun {
         let Self {
             id,
             appends,
-            began: (began, keeping),
+            timed,
             alone,
         } = self;
         let mut history: Option<Kept> = None;
@@ -185,7 +186,7 @@ impl Begun {
                 kept: done.kept && before.1,
             });
         }
-        if history.is_some() {
+        if let Some((began, keeping)) = timed {
             keeping.took(began.elapsed());
         }
         Ok(Accepted { id, history })
