@@ -1,6 +1,6 @@
 // The conformance profiles served by the reference implementation, with the interface of our
 // conformance server, so that each test and driver can be proved against it first:
-//   node reference/server.mjs --listen 127.0.0.1:3000 --profile suite|kit
+//   node reference/server.mjs --listen 127.0.0.1:3000 --profile suite|patient|kit
 import { createServer } from "node:http";
 import { parseArgs } from "node:util";
 import { Server as EngineServer } from "engine.io";
@@ -14,7 +14,7 @@ const { values: options } = parseArgs({
   },
 });
 
-const profiles = { suite: serveSuite, kit: serveKit };
+const profiles = { suite: serveSuite, patient: servePatient, kit: serveKit };
 const http = createServer();
 const io = profiles[options.profile](http);
 
@@ -29,8 +29,12 @@ process.on("SIGTERM", () => {
   setTimeout(() => process.exit(0), 50);
 });
 
-function serveSuite(http) {
-  const timers = { pingInterval: 300, pingTimeout: 200, maxHttpBufferSize: 1_000_000 };
+function servePatient(http) {
+  return serveSuite(http, { pingInterval: 25_000, pingTimeout: 20_000 });
+}
+
+function serveSuite(http, heartbeat = { pingInterval: 300, pingTimeout: 200 }) {
+  const timers = { ...heartbeat, maxHttpBufferSize: 1_000_000 };
   const engine = new EngineServer(timers);
   engine.on("connection", (socket) => socket.on("message", (data) => socket.send(data)));
   const io = new Server({ ...timers, connectTimeout: 1000, cors: { origin: true } });
