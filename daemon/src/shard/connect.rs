@@ -241,8 +241,13 @@ impl State {
         }
     }
 
-    /// Answers CONNECT, lets out what was held, and tells the handler.
+    /// Answers CONNECT, lets out what was held, and tells the handler; once, though the record may
+    /// have been written again while the peers were waited for.
     pub(super) fn welcome(&mut self, key: SocketKey) {
+        let is_coming = self.socket(key).is_some_and(|it| it.held.is_some());
+        if !is_coming {
+            return;
+        }
         self.answer_connect(key);
         self.let_in(key);
     }

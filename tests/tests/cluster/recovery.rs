@@ -4,7 +4,10 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tidings_tests::{Cluster, Network, PATIENCE, RunningCluster, RunningNode, SILENCE, SioClient};
+use tidings_tests::sio::Connector;
+use tidings_tests::{
+    Cluster, Incoming, Network, PATIENCE, RunningCluster, RunningNode, SILENCE, SioClient,
+};
 
 const USERS: usize = 12;
 
@@ -208,6 +211,40 @@ async fn a_rolling_restart_loses_nothing() {
             *recovery = client.cut();
         }
     }
+}
+
+/// While a peer is stopped, a CONNECT waits for it to know of the client's rooms, and the record may
+/// be written again meanwhile, as its slot has another owner.
+#[tokio::test]
+async fn a_client_that_comes_while_a_node_is_stopped_is_answered_once() {
+    let cluster = three().await;
+    cluster["c"].freeze();
+    let mut clients = tokio::task::JoinSet::new();
+    for n in 0..400 {
+        let connector = cluster["a"].client();
+        clients.spawn(async move { answers(connector, n).await });
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let answers = clients.join_all().await;
+    cluster["c"].thaw();
+    let answered = answers.iter().filter(|answers| **answers > 0).count();
+    assert!(answered > 100, "only {answered} were answered");
+    let often = answers.iter().filter(|answers| **answers > 1).count();
+    assert_eq!(often, 0, "were answered more than once");
+}
+
+/// How often CONNECT is answered.
+async fn answers(connector: Connector, n: usize) -> usize {
+    let mut ws = connector.engine().await.expect("an engine connection");
+    ws.send(format!("40{{\"userId\":\"user{n}\"}}")).await;
+    let mut answers = 0;
+    let all = async {
+        while let Incoming::Text(packet) = ws.recv().await {
+            answers += usize::from(packet.starts_with("40"));
+        }
+    };
+    let _ = tokio::time::timeout(Duration::from_secs(5), all).await;
+    answers
 }
 
 #[tokio::test]
