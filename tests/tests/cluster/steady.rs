@@ -14,16 +14,17 @@ mod events {
 
     #[tokio::test]
     async fn come_once_and_in_order() {
-        flow(500, Duration::from_secs(10)).await;
+        // How many a busy machine sends in that time does not matter.
+        flow(500, Duration::from_secs(10), 0.1).await;
     }
 
     #[tokio::test]
     #[ignore = "five minutes; tests/run --long runs it"]
     async fn come_once_and_in_order_for_minutes() {
-        flow(2000, Duration::from_secs(300)).await;
+        flow(2000, Duration::from_secs(300), 0.95).await;
     }
 
-    async fn flow(rate: u32, time: Duration) {
+    async fn flow(rate: u32, time: Duration, least: f64) {
         let cluster = Cluster::of(["a", "b", "c"]).start().await;
         let all = cluster.names();
         let traffic = Traffic::start(&cluster, &all, &all, rate).await;
@@ -32,7 +33,7 @@ mod events {
         eprintln!("{tally:?}");
         tally.assert_whole();
         let wanted = f64::from(rate) * time.as_secs_f64();
-        assert!(tally.sent as f64 > wanted * 0.95, "{tally:?} of {wanted}");
+        assert!(tally.sent as f64 > wanted * least, "{tally:?} of {wanted}");
         for name in all {
             let seen = cluster[name].cluster().await;
             assert_eq!(seen["totals"]["dropped"], 0, "{seen:#}");
