@@ -25,12 +25,45 @@ pub(crate) mod random;
 mod speed;
 mod world;
 
+use std::num::NonZero;
+use std::ops::Range;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::thread;
+
 use crate::proto::Rules;
 use random::Random;
 use world::{Kind, Seen, World};
 
-fn setting(name: &str, default: u64) -> u64 {
+pub(crate) fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |value| value.parse().unwrap())
+}
+
+/// Runs the worlds of these seeds on all cores, and adds up what was seen.
+pub(crate) fn run_all<Seen: Default + Send>(
+    seeds: Range<u64>,
+    run: impl Fn(u64) -> Result<Seen, String> + Sync,
+    add: impl Fn(&mut Seen, Seen) + Sync,
+) -> Seen {
+    let (next, all) = (AtomicU64::new(seeds.start), Mutex::new(Seen::default()));
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Relaxed);
+                    if seed >= seeds.end {
+                        return;
+                    }
+                    match run(seed) {
+                        Ok(one) => add(&mut all.lock().unwrap(), one),
+                        Err(why) => panic!("TIDINGS_SIM_FIRST={seed} TIDINGS_SIM_SEEDS=1: {why}"),
+                    }
+                }
+            });
+        }
+    });
+    all.into_inner().unwrap()
 }
 
 /// Runs one world to its end.
@@ -45,13 +78,11 @@ fn run(seed: u64, rules: Rules) -> Result<Seen, String> {
 fn nodes_agree() {
     let first = setting("TIDINGS_SIM_FIRST", 1);
     let seeds = setting("TIDINGS_SIM_SEEDS", 2000);
-    let mut seen = Seen::default();
-    for seed in first..first + seeds {
-        match run(seed, Rules::default()) {
-            Ok(one) => seen.add(one),
-            Err(why) => panic!("TIDINGS_SIM_FIRST={seed} TIDINGS_SIM_SEEDS=1: {why}"),
-        }
-    }
+    let mut seen = run_all(
+        first..first + seeds,
+        |seed| run(seed, Rules::default()),
+        Seen::add,
+    );
     println!("{seen:?}");
     if seeds >= 200 {
         // A world in which nothing happens proves nothing.

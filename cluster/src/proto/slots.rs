@@ -32,6 +32,9 @@
 //!   the copies made since may not: a late, repeated `Follow` made a node that had lost power
 //!   follow `e` again from its start, no longer suspect. A node that restarted refuses `e`;
 //!   the opener tries a higher one.
+//! - **A node that restarted serves none either.** An opener that was killed before it had stored
+//!   what it was opening on gave its old log to the follower that fetched from it, which dropped
+//!   what it had of a kept epoch.
 //! - **A suspect node serves no base**, even one chosen before it lost power.
 //! - **A copy of R counts in step 4 only with `R.eid` in its chain.** An epoch that is not
 //!   kept clears `suspect` (a CUT, its other copy down); at the next one that node passed for
@@ -92,6 +95,8 @@
 //! - **`version` alone does not order puts**: an old home with several changes waiting passed
 //!   a take. A home's own changes are counted; another home's put is never written over what
 //!   is there.
+//! - **The count of changes goes on when a record is taken.** It began anew; a take that came again,
+//!   late, took the record back, and an old put that came again after it undid a kept subscribe.
 //! - **Forks are told.** A put says where the record was taken and last written. If that is
 //!   not on this branch, and the record is at another home or was taken twice, it is deleted
 //!   and both homes close. A record that is unknown is never put again. After a CUT a home
@@ -104,7 +109,8 @@
 //!   before it closes: a third side knew no record, and the client came back when a fourth had it
 //!   as it was before; the home was gone by then. The client takes any string at an event's end
 //!   for an offset, the name of an event without more, too; it must be a new one, as one that is
-//!   `stale` is ignored.
+//!   `stale` is ignored. So does a home that is cut off from a room: it closes, and does not live to
+//!   hear of its record.
 
 mod action;
 mod ask;
@@ -192,7 +198,7 @@ pub struct StoredSlot {
 }
 
 /// All slots on one node.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Slots {
     context: Context,
     numbers: Numbers,
@@ -395,7 +401,7 @@ impl Slots {
 
 /// Numbers that no earlier boot of this node has used, nor this one: a late answer may be to what
 /// an earlier boot has asked.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Numbers(u64);
 
 impl Numbers {

@@ -76,6 +76,8 @@ pub(super) struct Client {
     pub(super) is_connected: bool,
     /// Its home was turned away, though it had not come back elsewhere.
     pub(super) is_forked: bool,
+    /// Its offset came after all that it was told it is in, and names the write of that.
+    is_proved: bool,
     /// Memberships that it left. It may be in them again where that is not known, on a side of a
     /// partition that keeps nothing or as that side's change was lost; then they promise nothing.
     pub(super) left: BTreeSet<(Room, Position)>,
@@ -117,6 +119,7 @@ impl Client {
                 let truth = &truths[usize::from(slot)];
                 self.event(&room, start, position, truth)?;
                 self.offset = Some(offset);
+                self.is_proved = self.asked == 0;
                 self.earlier
                     .push((self.offset.clone(), self.processed.clone()));
             }
@@ -125,6 +128,7 @@ impl Client {
     }
 
     fn changed(&mut self, kept: bool) {
+        self.is_proved = false;
         self.asked -= 1;
         if !kept {
             self.is_unsure = true;
@@ -141,6 +145,7 @@ impl Client {
     ) -> Result<(), String> {
         self.is_connected = true;
         let is_forked = std::mem::take(&mut self.is_forked);
+        let is_proved = std::mem::take(&mut self.is_proved);
         let Some(rooms) = recovered else {
             self.pid = Some(pid);
             self.rooms.clear();
@@ -162,6 +167,12 @@ impl Client {
         if kept && is_forked && self.rooms != rooms {
             return Err(format!(
                 "6: {pid:?} was in {:?}, restored is {rooms:?}",
+                self.rooms
+            ));
+        }
+        if kept && is_proved && self.rooms != rooms {
+            return Err(format!(
+                "6: the offset of {pid:?} is of {:?}, restored is {rooms:?}",
                 self.rooms
             ));
         }
@@ -222,6 +233,7 @@ impl Client {
             written: Position::default(),
         });
         self.earlier = vec![(self.offset.clone(), self.processed.clone())];
+        self.is_proved = false;
     }
 
     /// The connection breaks; what was on its way is lost.
@@ -230,6 +242,7 @@ impl Client {
         self.home = None;
         self.is_connected = false;
         self.is_unsure |= self.asked > 0;
+        self.is_proved &= self.asked == 0;
         self.asked = 0;
     }
 
@@ -239,9 +252,11 @@ impl Client {
         if !self.earlier.is_empty() && random.percent(10) {
             let at = random.below(self.earlier.len() as u64) as usize;
             (self.offset, self.processed) = self.earlier[at].clone();
+            self.is_proved = false;
         }
         if random.percent(2) {
             // An event from elsewhere ended in a string, and the client took that for an offset.
+            self.is_proved = false;
             self.offset = Some(Offset {
                 text: Bytes::from(format!("broken{}", random.next())),
                 cursor: None,

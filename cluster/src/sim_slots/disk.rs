@@ -48,6 +48,10 @@ impl Disk {
         self.flushed = self.flushed.max(upto);
     }
 
+    pub(super) fn flush_all(&mut self) {
+        self.flushed = self.first + self.batches.len() as u64;
+    }
+
     /// What was on its way up to a number is written through.
     pub(super) fn sync(&mut self, upto: u64) {
         for (number, slot, promise, record) in std::mem::take(&mut self.syncing) {
@@ -72,7 +76,7 @@ impl Disk {
     }
 
     pub(super) fn stop(&mut self) {
-        self.flushed = self.first + self.batches.len() as u64;
+        self.flush_all();
         self.settle();
         self.sync(u64::MAX);
     }
@@ -96,6 +100,13 @@ impl Disk {
     pub(super) fn cut_power(&mut self, random: &mut Random) {
         let keep = random.below(self.batches.len() as u64 + 1);
         self.lose(keep, random);
+    }
+
+    /// Power is cut, and all is lost that can be.
+    pub(super) fn lose_all(&mut self) {
+        self.batches.clear();
+        self.flushed = self.first;
+        self.syncing.clear();
     }
 
     /// What a start finds.

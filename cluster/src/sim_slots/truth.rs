@@ -1,6 +1,7 @@
 //! What really happened, kept apart from the nodes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use bytes::Bytes;
 
@@ -35,6 +36,10 @@ pub(super) struct Truth {
     epochs: BTreeMap<Eid, Epoch>,
     /// Up to where each epoch's own entries were committed, by it or a later one.
     committed: BTreeMap<Eid, u64>,
+    /// Epochs that some node noted to hold the slot.
+    noted: BTreeSet<Eid>,
+    /// The latest kept epoch, and who holds it.
+    reign: Option<(Eid, Vec<NodeId>)>,
     /// Cuts of kept epochs.
     pub(super) cuts: u64,
     /// Kept epochs before the last kept cut.
@@ -48,6 +53,27 @@ impl Truth {
         match self.openers.insert(eid, node) {
             Some(other) => Err(format!("1: {eid:?} is opened by {other:?} and {node:?}")),
             None => Ok(()),
+        }
+    }
+
+    pub(super) fn reign(&self) -> Option<(Eid, Vec<NodeId>)> {
+        self.reign.clone()
+    }
+
+    /// A node stores who holds the slot.
+    pub(super) fn noted(&mut self, eid: Eid) {
+        self.noted.insert(eid);
+    }
+
+    pub(super) fn is_noted_between(&self, low: Eid, high: Eid) -> bool {
+        let above = (Bound::Excluded(low), Bound::Excluded(high));
+        self.noted.range(above).next().is_some()
+    }
+
+    /// A kept epoch begins.
+    pub(super) fn reigns(&mut self, eid: Eid, copies: Vec<NodeId>) {
+        if self.reign.as_ref().is_none_or(|(last, _)| *last < eid) {
+            self.reign = Some((eid, copies));
         }
     }
 

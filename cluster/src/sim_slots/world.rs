@@ -3,9 +3,11 @@
 mod acts;
 mod check;
 mod clients;
+mod course;
 mod edge;
 mod gateway;
 mod host;
+mod odds;
 mod quiet;
 mod recovering;
 mod seen;
@@ -18,6 +20,7 @@ use super::truth::Truth;
 use crate::proto::slots::{Limits, LimitsOf, Message, RoomLimits, Rules, Settings, SlotNo, Token};
 use crate::sim::random::Random;
 use host::Host;
+pub(super) use odds::Odds;
 pub(super) use seen::Seen;
 
 /// How long things go wrong.
@@ -70,6 +73,11 @@ enum Event {
         host: usize,
         boot: u64,
     },
+    /// What a process was told since the last turn has its consequences.
+    Turn {
+        host: usize,
+        boot: u64,
+    },
     /// A process looks at its gossip.
     Look {
         host: usize,
@@ -113,6 +121,7 @@ enum Event {
 pub(super) struct World {
     random: Random,
     kind: Kind,
+    odds: Odds,
     rules: Rules,
     now_ms: u64,
     events: BTreeMap<(u64, u64), Event>,
@@ -126,6 +135,11 @@ pub(super) struct World {
     delay_ms: u64,
     /// How many of a hundred strokes of bad luck happen.
     bad_luck: u64,
+    /// Messages that a course holds up.
+    held: course::Held,
+    /// Hosts whose disks write nothing through, and those that do not hear gossip.
+    stuck: BTreeSet<usize>,
+    deaf: BTreeSet<usize>,
     is_quiet: bool,
     /// Whether all is told: `TIDINGS_SIM_TRACE`.
     traces: bool,
@@ -139,12 +153,14 @@ pub(super) struct World {
 pub(super) type Checked = Result<(), String>;
 
 impl World {
-    pub(super) fn new(mut random: Random, kind: Kind, rules: Rules) -> Self {
+    pub(super) fn new(mut random: Random, (kind, odds): (Kind, Odds), rules: Rules) -> Self {
         // A single copy is no match for a power cut.
         let least = if kind == Kind::Gentle { 2 } else { 1 };
         let hosts = least + random.below(6 - least as u64) as usize;
+        let hosts = odds.hosts.unwrap_or(hosts);
         let mut world = Self {
             kind,
+            odds,
             rules,
             now_ms: 1_000_000,
             events: BTreeMap::new(),
@@ -154,6 +170,9 @@ impl World {
             count: 0,
             delay_ms: *random.pick(&[2, 20, 100]),
             bad_luck: *random.pick(&[100, 40, 10]),
+            held: course::Held::default(),
+            stuck: BTreeSet::new(),
+            deaf: BTreeSet::new(),
             is_quiet: false,
             traces: std::env::var_os("TIDINGS_SIM_TRACE").is_some(),
             truths: (0..SLOTS).map(|_| Truth::default()).collect(),
@@ -203,6 +222,11 @@ impl World {
     pub(super) fn run(&mut self) -> Checked {
         let storm_ends = self.now_ms + STORM_MS;
         self.run_until(storm_ends)?;
+        self.quieten()
+    }
+
+    /// Nothing goes wrong any more, and all must be well soon.
+    fn quieten(&mut self) -> Checked {
         self.calm()?;
         let quiet_ends = self.now_ms + QUIET_MS;
         let mut since_ms = self.now_ms;
@@ -228,6 +252,9 @@ impl World {
             }
             let ((at_ms, _), event) = entry.remove_entry();
             self.now_ms = at_ms;
+            if self.held.keep(&event) {
+                continue;
+            }
             self.happen(event)
                 .map_err(|why| format!("at {at_ms}: {why}"))?;
         }
@@ -243,6 +270,7 @@ impl World {
     fn happen(&mut self, event: Event) -> Checked {
         match event {
             Event::Tick { host, boot } => self.tick(host, boot),
+            Event::Turn { host, boot } => self.turn(host, boot),
             Event::Look { host, boot } => self.look(host, boot),
             Event::Arrive {
                 from,
@@ -289,7 +317,16 @@ impl World {
     /// Sends a message: it arrives once, late, twice or not at all.
     fn send(&mut self, from: usize, to: usize, slot: SlotNo, message: Message) {
         self.seen.messages += 1;
-        if !self.passes(from, to) || (self.random.percent(2) && !self.is_quiet) {
+        if !self.passes(from, to) || (self.random.percent(self.odds.lost) && !self.is_quiet) {
+            self.seen.lost += 1;
+            return;
+        }
+        let opens_feed = matches!(message, Message::Feed { .. });
+        let is_lost = opens_feed
+            && self.odds.feeds_lost > 0
+            && !self.is_quiet
+            && self.random.percent(self.odds.feeds_lost);
+        if is_lost {
             self.seen.lost += 1;
             return;
         }
@@ -297,13 +334,15 @@ impl World {
         let mut at_ms = last.max(self.now_ms + self.random.below(self.delay_ms + 1));
         self.arrives.insert((from, to), at_ms);
         let twice = match message {
-            Message::Seal { .. } | Message::Follow { .. } | Message::Install { .. } => 15,
-            Message::Feed { .. } => 10,
-            _ => 2,
+            Message::Seal { .. } | Message::Follow { .. } | Message::Install { .. } => {
+                self.odds.twice[0]
+            }
+            Message::Feed { .. } => self.odds.twice[1],
+            _ => self.odds.twice[2],
         };
         let is_twice = self.random.percent(twice) && !self.is_quiet;
         if is_twice {
-            let after = at_ms - self.now_ms + self.random.below(3000);
+            let after = at_ms - self.now_ms + self.random.below(self.odds.twice_ms);
             let message = Box::new(message.clone());
             self.after(
                 after,
@@ -315,7 +354,7 @@ impl World {
                 },
             );
         }
-        if self.random.percent(2) && !self.is_quiet {
+        if self.random.percent(self.odds.late) && !self.is_quiet {
             at_ms += self.random.below(1500);
         }
         let message = Box::new(message);

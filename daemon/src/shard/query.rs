@@ -204,7 +204,7 @@ impl State {
         for index in members.into_iter().chain(named) {
             // One connection may have several of them.
             if let Some(socket) = self.sockets.get(index as usize) {
-                self.close(socket.connection, Reason::Unavailable);
+                self.close_cut(socket.connection);
             }
         }
     }

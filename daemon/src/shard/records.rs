@@ -179,14 +179,40 @@ impl State {
         let Some(socket) = self.socket(key) else {
             return;
         };
-        let (connection, name) = (socket.connection, socket.namespace_name.clone());
+        let (connection, index) = (socket.connection, key.index);
+        if self.void(index) {
+            self.close(connection, Reason::Unavailable);
+        } else {
+            self.close(connection, Reason::Replaced);
+        }
+    }
+
+    /// What follows in a room of a connection cannot be proved to be all. If a record was not kept,
+    /// it may be lost with what was cut off, and it is not waited for what comes of that.
+    pub(super) fn close_cut(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.connection(key) else {
+            return;
+        };
+        for (_, index) in connection.sockets.clone() {
+            self.void(index);
+        }
+        self.close(key, Reason::Unavailable);
+    }
+
+    /// Voids the offset of a socket whose record was last written where nothing is kept. False if
+    /// it was kept, or there is none.
+    fn void(&mut self, index: SocketIndex) -> bool {
+        let Some(socket) = self.sockets.get(index as usize) else {
+            return false;
+        };
         let held = socket.following.as_ref().and_then(|it| it.held.as_ref());
         let Some(voiding) = held.and_then(Held::voiding) else {
-            return self.close(connection, Reason::Replaced);
+            return false;
         };
-        let void = EventTemplate::new(&name, &voiding, &[], &[]);
+        let void = EventTemplate::new(&socket.namespace_name, &voiding, &[], &[]);
+        let connection = socket.connection;
         self.send(connection, &void.frames(None), Keep::Always);
-        self.close(connection, Reason::Unavailable);
+        true
     }
 
     /// What waited for a write goes out, or the next write begins.
@@ -219,7 +245,7 @@ impl State {
             following.start(starts.into_iter().filter(|(room, _)| is_in(room)));
         }
         if is_cut {
-            self.close(connection, Reason::Unavailable);
+            self.close_cut(connection);
         }
     }
 

@@ -12,7 +12,7 @@ const AGAIN_MS: u64 = 500;
 const SOON_MS: u64 = 100;
 
 /// A request without an answer yet.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Asked {
     /// The edge's name for it.
     rid: u64,

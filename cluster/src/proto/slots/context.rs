@@ -28,7 +28,7 @@ pub(super) enum Then {
     Adopted(SlotNo, Eid),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Context {
     pub(super) id: NodeId,
     pub(super) settings: Settings,

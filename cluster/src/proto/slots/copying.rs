@@ -13,7 +13,7 @@ const AGAIN_MS: u64 = 250;
 const UNDER_WAY: usize = 4;
 
 /// What is under way.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Copying {
     /// Up to here it was sent.
     upto: u64,

@@ -109,7 +109,7 @@ pub struct Home {
 pub struct Record {
     /// The connection that holds it now.
     pub home: Home,
-    /// Rises with each change that the home makes.
+    /// Rises with each change that a home makes, and when another takes it over.
     pub change: u64,
     /// The recoverable rooms that it is in, and up to where each log was when it joined.
     pub rooms: BTreeMap<Room, (SlotNo, Position)>,
@@ -142,7 +142,9 @@ impl Record {
 
     /// A home takes it over.
     pub(super) fn take(&mut self, home: Home) -> Home {
-        (self.change, self.gone_ms) = (0, None);
+        // It goes on from there: what an earlier home asked for may come again, and be late.
+        self.change += 1;
+        self.gone_ms = None;
         std::mem::replace(&mut self.home, home)
     }
 }

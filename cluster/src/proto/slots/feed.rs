@@ -14,7 +14,7 @@ use super::rules::Rule;
 use super::{Body, Eid, Entry, Message, NodeId, Position, Room, SlotNo};
 
 /// One node that listens.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Feed {
     stream: u64,
     /// How many messages were sent.
@@ -88,7 +88,7 @@ impl Feed {
 }
 
 /// All nodes that listen to a slot.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Feeder {
     feeds: BTreeMap<NodeId, Feed>,
 }

@@ -11,7 +11,7 @@ use super::{Eid, Message, NodeId, SlotNo};
 const AGAIN_MS: u64 = 250;
 
 /// What came so far, and where to go on.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Fetching {
     eid: Eid,
     from: NodeId,

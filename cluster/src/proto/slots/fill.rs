@@ -13,7 +13,7 @@ const WAIT_MS: u64 = 300;
 const TRIES: u32 = 3;
 
 /// What is missing, perhaps.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Filling {
     /// Who may have it; the first is being asked.
     sources: VecDeque<NodeId>,

@@ -14,7 +14,7 @@ use super::{Body, Eid, Entry, Kept, Message, NodeId, Write};
 const SILENCE_MS: u64 = 3000;
 
 /// What is fetched to follow an epoch.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Taking {
     fetching: Fetching,
     /// Who may have what the opener has not.

@@ -13,7 +13,7 @@ use super::{Action, Body, Eid, Message, NodeId, Numbers, Position, Room, SlotNo}
 /// How long an answer of the owner is waited for.
 const WAIT_MS: u64 = 700;
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Joined {
     /// Everything of it after the position comes on the stream.
     is_ready: bool,
@@ -30,7 +30,7 @@ struct Joined {
 }
 
 /// What a node hears of one slot.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Listening {
     owner: Option<(Eid, NodeId)>,
     stream: u64,

@@ -9,7 +9,7 @@ use super::rules::Rule;
 use super::{Action, Eid, NodeId, Reign, Settings, SlotNo, Stored, StoredSlot};
 
 /// What a node is for a slot. A restart voids it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) enum Role {
     /// Nothing, or it answers for an epoch that others open.
     #[default]
@@ -25,7 +25,7 @@ pub(super) enum Role {
 }
 
 /// One slot on one node.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Machine {
     pub(super) slot: SlotNo,
     /// The highest epoch sealed for.

@@ -34,7 +34,7 @@ enum Stage {
 }
 
 /// An epoch that is being opened.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Opening {
     pub(super) eid: Eid,
     stage: Stage,

@@ -19,7 +19,7 @@ use super::{
 const LATE_MS: u64 = 1000;
 
 /// What an answer says once an entry is committed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Outcome {
     Done,
     /// The record was taken over from a home.
@@ -29,7 +29,7 @@ pub(super) enum Outcome {
 }
 
 /// Who is to be answered once an entry is committed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Waiting {
     to: NodeId,
     rid: u64,
@@ -37,7 +37,7 @@ struct Waiting {
 }
 
 /// An epoch that this node owns.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Ownership {
     pub(super) eid: Eid,
     pub(super) copies: Vec<NodeId>,

@@ -43,6 +43,25 @@ impl Slots {
         peek
     }
 
+    /// Opens a slot now, whatever time it is.
+    pub(crate) fn open_now(&mut self, slot: SlotNo) {
+        self.touched.insert(slot);
+        self.machines[usize::from(slot)].start_open(&mut self.context);
+    }
+
+    /// What decides over all that can become of a slot here, but for what is fed.
+    pub(crate) fn print(&self, slot: SlotNo) -> impl std::hash::Hash {
+        let machine = &self.machines[usize::from(slot)];
+        let log = &machine.log;
+        let entries: Vec<_> = log.entries.values().map(|entry| entry.position).collect();
+        let promises = (machine.promise, machine.sealed, machine.suspect);
+        let text = format!(
+            "{:?} {:?} {:?} {:?}",
+            machine.record, machine.role, self.context.view.alive, log.chain
+        );
+        (promises, text, entries, (log.end, log.from, machine.seen))
+    }
+
     /// All rooms' entries that can be read, up to a number.
     pub(crate) fn readable(&self, slot: SlotNo) -> Vec<u64> {
         let log = &self.machines[usize::from(slot)].log;

@@ -71,8 +71,11 @@ impl Machine {
         rest: Option<Rest>,
         context: &mut Context,
     ) {
-        // One that became suspect after it answered is not what was chosen.
-        let changed = self.suspect && context.rules.keep(Rule::SuspectIsNoBase);
+        // One that became suspect after it answered is not what was chosen. Nor is one that has
+        // restarted: it may be the opener, without what it was opening on.
+        let voided = self.sealed != Some(eid) && context.rules.keep(Rule::RestartVoidsPromise);
+        let suspect = self.suspect && context.rules.keep(Rule::SuspectIsNoBase);
+        let changed = suspect || (self.promise == eid && voided);
         let promised = self.promise == eid || !context.rules.keep(Rule::FetchWhilePromised);
         if changed || !promised || !self.serves(from, eid, &rest, context) {
             let promise = self.promise;

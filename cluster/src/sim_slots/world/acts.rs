@@ -29,7 +29,7 @@ impl World {
             600..640 => self.hosts[host].disk.settle(),
             640..660 => self.grow()?,
             660..690 => self.shrink(drains.unwrap_or(host))?,
-            690..800 => {}
+            690..800 => self.idle()?,
             _ if !self.random.percent(self.bad_luck) => {}
             _ if gentle && self.is_well().is_err() => {}
             _ if gentle && drains.is_some() => {}
@@ -40,7 +40,7 @@ impl World {
             960..970 => self.drain(host)?,
             _ => self.step_clock(host),
         }
-        let after = self.random.below(60);
+        let after = self.random.below(self.odds.act_ms);
         self.after(after, Event::Act);
         Ok(())
     }
@@ -71,8 +71,33 @@ impl World {
         self.emit(host, emit)
     }
 
+    fn idle(&mut self) -> Checked {
+        if self.odds.grows > 0 && self.random.percent(self.odds.grows) {
+            return self.grow();
+        }
+        Ok(())
+    }
+
+    /// Cuts the ways between two halves, in both directions.
+    fn cut_in_halves(&mut self) {
+        let lasts = 300 + self.random.below(6000);
+        let sides: Vec<bool> = self.hosts.iter().map(|_| self.random.percent(50)).collect();
+        for (from, side) in sides.iter().enumerate() {
+            for (to, other) in sides.iter().enumerate() {
+                if side != other {
+                    self.seen.cut_ways += 1;
+                    self.cut.insert((from, to));
+                    self.after(lasts, Event::Heal(from, to));
+                }
+            }
+        }
+    }
+
     /// Cuts the ways between a host and another, or all others, in one direction or both.
     fn cut_a_way(&mut self) {
+        if self.odds.halves > 0 && self.random.percent(self.odds.halves) {
+            return self.cut_in_halves();
+        }
         let hosts = self.hosts.len();
         let host = self.random.below(hosts as u64) as usize;
         let other = self.random.below(hosts as u64) as usize;
@@ -99,7 +124,7 @@ impl World {
     }
 
     fn start_later(&mut self, host: usize) {
-        let after = self.random.below(3) * self.random.below(3000);
+        let after = self.random.below(3) * self.random.below(self.odds.down_ms);
         self.after(after, Event::Start(host));
     }
 

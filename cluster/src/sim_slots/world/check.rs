@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Checked, SLOTS, World};
-use crate::proto::slots::{Chain, Eid, Message, Position, SlotNo};
+use crate::proto::slots::{Chain, Eid, Message, NodeId, Position, SlotNo};
 
 /// What a message may have beside what is cut to size: a chain, marks, a large record.
 const OTHER_BYTES: usize = 2500;
@@ -51,12 +51,25 @@ impl World {
                     "1: the promise falls from {before:?} to {promise:?}"
                 ));
             }
-            *before = promise;
+            let promised = std::mem::replace(before, promise);
+            let latest = process.core.peek(slot).chain.last();
+            let before = &mut process.latest[usize::from(slot)];
+            if *before != latest && latest.is_some_and(|latest| latest < promised) {
+                return Err(format!(
+                    "1: {latest:?} is followed, {promised:?} was promised"
+                ));
+            }
+            *before = latest;
         }
         Ok(())
     }
 
-    pub(super) fn opened(&mut self, host: usize, slot: SlotNo, eid: Eid, kept: bool) -> Checked {
+    pub(super) fn opened(
+        &mut self,
+        host: usize,
+        slot: SlotNo,
+        (eid, copies, kept): (Eid, Vec<NodeId>, bool),
+    ) -> Checked {
         let Some(core) = self.core(host) else {
             return Ok(());
         };
@@ -64,7 +77,43 @@ impl World {
         if peek.chain.last() != Some(eid) {
             return Err(format!("{eid:?} is opened on {:?}", peek.chain));
         }
-        self.truths[usize::from(slot)].opened(eid, &peek.chain, kept)
+        let truth = &mut self.truths[usize::from(slot)];
+        let (cuts, last) = (truth.cuts, truth.reign());
+        truth.opened(eid, &peek.chain, kept)?;
+        if kept {
+            truth.reigns(eid, copies);
+        }
+        let Some((last, copies)) = last.filter(|_| self.truths[usize::from(slot)].cuts > cuts)
+        else {
+            return Ok(());
+        };
+        // Whoever noted a later one, though it came to nothing, rightly looks for its copies.
+        if self.truths[usize::from(slot)].is_noted_between(last, eid) {
+            return Ok(());
+        }
+        match copies.into_iter().find(|node| self.has(*node, slot, last)) {
+            Some(node) => Err(format!("3: {eid:?} is a cut, and {node:?} has {last:?}")),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a node has all of an epoch that it held, and no doubt of it.
+    fn has(&self, node: NodeId, slot: SlotNo, eid: Eid) -> bool {
+        let host = self
+            .hosts
+            .iter()
+            .find(|host| host.id == node && !host.is_gone);
+        host.is_some_and(|host| match &host.process {
+            Some(process) => {
+                let peek = process.core.peek(slot);
+                peek.chain.has(eid) && !peek.suspect
+            }
+            None => {
+                let stored = host.disk.stored().unwrap_or_default();
+                let log = stored.get(usize::from(slot)).map(|stored| &stored.log);
+                log.is_some_and(|log| log.chain.has(eid) && !log.suspect && !host.is_unclean)
+            }
+        })
     }
 
     /// 2: no epoch commits as kept what a higher one lacks, once a quorum has that one's record.

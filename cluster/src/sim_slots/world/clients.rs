@@ -34,12 +34,13 @@ impl World {
         if self.is_quiet || !self.clients[client].is_connected {
             return Ok(());
         }
+        let (changes, breaks) = (self.odds.changes, self.odds.breaks);
         match self.random.below(100) {
-            0..12 => {
+            it if it < changes => {
                 let (name, slot) = *self.random.pick(&ROOMS);
                 self.change_rooms(client, &room(name), slot)
             }
-            12..17 => {
+            it if it < changes + breaks => {
                 self.vanish(client);
                 Ok(())
             }

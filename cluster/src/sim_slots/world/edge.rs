@@ -7,14 +7,41 @@ use crate::proto::slots::{Action, Answer, Request, Slots, Write};
 impl World {
     /// How long the disk takes this time.
     fn disk_ms(&mut self) -> u64 {
-        if self.random.percent(2) && !self.is_quiet {
+        if self.random.percent(self.odds.slow) && !self.is_quiet {
             self.random.below(1500)
         } else {
             self.random.below(8)
         }
     }
 
+    /// Does what follows, at once or at the end of the turn.
     pub(super) fn act_on(&mut self, host: usize) -> Checked {
+        if self.odds.turn_ms == 0 || self.is_quiet {
+            return self.act_now(host);
+        }
+        let Some(process) = &mut self.hosts[host].process else {
+            return Ok(());
+        };
+        if !std::mem::replace(&mut process.in_turn, true) {
+            let (boot, after) = (process.boot, self.random.below(self.odds.turn_ms));
+            self.after(after, Event::Turn { host, boot });
+        }
+        Ok(())
+    }
+
+    pub(super) fn turn(&mut self, host: usize, boot: u64) -> Checked {
+        if !self.is_boot(host, boot) {
+            return Ok(());
+        }
+        self.act_now(host)
+    }
+
+    /// Only what a process is told is gathered: time, the disk and gossip are not heard before what
+    /// followed from that is done.
+    pub(super) fn act_now(&mut self, host: usize) -> Checked {
+        if let Some(process) = &mut self.hosts[host].process {
+            process.in_turn = false;
+        }
         loop {
             let actions = self.core(host).map(Slots::actions).unwrap_or_default();
             if actions.is_empty() {
@@ -69,6 +96,9 @@ impl World {
                 record,
                 token,
             } => {
+                if let Some(record) = &record {
+                    self.truths[usize::from(slot)].noted(record.eid);
+                }
                 self.count += 1;
                 let upto = self.count;
                 self.hosts[host]
@@ -76,6 +106,9 @@ impl World {
                     .syncing
                     .push((upto, slot, promise, record));
                 let after = self.disk_ms();
+                if self.stuck.contains(&host) {
+                    return Ok(());
+                }
                 self.after(
                     after,
                     Event::Synced {
@@ -97,14 +130,14 @@ impl World {
             Action::Opened {
                 slot,
                 eid,
+                copies,
                 kept,
                 cut,
-                ..
             } => {
                 self.seen.opened += 1;
                 self.seen.kept += u64::from(kept);
                 self.seen.cuts += u64::from(cut);
-                self.opened(host, slot, eid, kept)?;
+                self.opened(host, slot, (eid, copies, kept))?;
                 if let Some(process) = &mut self.hosts[host].process {
                     process.claims.insert(slot, eid);
                 }

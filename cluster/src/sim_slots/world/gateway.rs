@@ -10,7 +10,7 @@ use super::{Checked, World};
 use crate::proto::slots::{
     Answer, Cursor, Eid, Entry, Home, Position, Record, Recovery, Request, Room, Rule, SlotNo,
 };
-use crate::sim_slots::client::{Frame, Offset};
+use crate::sim_slots::client::{Client, Frame, Offset};
 
 /// A socket's membership of a room.
 #[derive(Clone, Debug)]
@@ -289,26 +289,48 @@ impl World {
     }
 
     /// If it still has its client, that has not been elsewhere since: what it was told it is in was
-    /// lost with a branch. If that was not kept, the record may be found on another as it was
+    /// lost with a branch.
+    fn lost(&mut self, host: usize, conn: u64) {
+        if let Some(client) = self.client_of(host, conn) {
+            client.is_forked = client.asked == 0;
+        }
+        self.void(host, conn);
+    }
+
+    /// A feed does not go on. If its record was not kept, that may be lost, too, and it is not
+    /// waited for what comes of it.
+    pub(super) fn cut_socket(&mut self, host: usize, conn: u64) {
+        let is_kept = self.socket(host, conn).is_none_or(|it| it.is_kept);
+        if let Some(client) = self.client_of(host, conn).filter(|_| !is_kept) {
+            client.is_forked = client.asked == 0;
+        }
+        self.void(host, conn);
+        self.close(host, conn);
+    }
+
+    /// If what was written last was not kept, the record may be found on another branch as it was
     /// before, by which time nobody may be left who knows better: so what the client presents must
     /// be worth nothing. It takes any string for an offset; this one is new, as a stale one would
     /// be ignored.
-    fn lost(&mut self, host: usize, conn: u64) {
-        let here = Some((host, self.hosts[host].boot, conn));
-        let voids = self.rules.keep(Rule::VoidOffset);
+    fn void(&mut self, host: usize, conn: u64) {
         let Some(socket) = self.socket(host, conn) else {
             return;
         };
-        let (client, voids) = (socket.client, voids && !socket.is_kept);
-        let text = Bytes::from([b"void ", &socket.pid[..]].concat());
-        let client = &mut self.clients[client];
-        if client.home != here || !client.is_connected {
+        let (pid, is_kept) = (socket.pid.clone(), socket.is_kept);
+        if is_kept || !self.rules.keep(Rule::VoidOffset) {
             return;
         }
-        client.is_forked = client.asked == 0;
-        if voids {
-            client.take_void(text);
+        if let Some(client) = self.client_of(host, conn) {
+            client.take_void(Bytes::from([b"void ", &pid[..]].concat()));
         }
+    }
+
+    /// The client of a socket that is connected there.
+    fn client_of(&mut self, host: usize, conn: u64) -> Option<&mut Client> {
+        let here = Some((host, self.hosts[host].boot, conn));
+        let client = self.socket(host, conn)?.client;
+        let client = &mut self.clients[client];
+        (client.home == here && client.is_connected).then_some(client)
     }
 
     pub(super) fn joined(&mut self, host: usize, rid: u64, at: Position) -> Checked {

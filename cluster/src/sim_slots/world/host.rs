@@ -10,7 +10,6 @@ use crate::proto::slots::{Action, Eid, Message, NodeId, Now, Room, SlotNo, Slots
 use crate::sim_slots::disk::Disk;
 
 const TICK_MS: u64 = 100;
-const LOOK_MS: u64 = 250;
 
 /// A backend's emit, which it repeats until it knows.
 #[derive(Clone, Debug)]
@@ -53,6 +52,10 @@ pub(super) struct Process {
     pub(super) joins: BTreeMap<u64, (u64, Room)>,
     /// What its requests are for.
     pub(super) wanted: BTreeMap<u64, Wanted>,
+    /// It was told something, and has not done what follows.
+    pub(super) in_turn: bool,
+    /// The latest epoch of each log.
+    pub(super) latest: Vec<Option<Eid>>,
     /// The highest epoch sealed for, as others were told.
     pub(super) promised: Vec<Eid>,
 }
@@ -106,6 +109,8 @@ impl World {
             }
             it.disk.stop();
         }
+        let slots = 0..SLOTS as SlotNo;
+        let latest = slots.map(|slot| core.peek(slot).chain.last()).collect();
         it.process = Some(Process {
             boot,
             core,
@@ -117,12 +122,14 @@ impl World {
             sockets: BTreeMap::new(),
             joins: BTreeMap::new(),
             wanted: BTreeMap::new(),
+            in_turn: false,
+            latest,
             promised: vec![Eid::default(); SLOTS.into()],
         });
         self.look(host, boot)?;
         let after = self.random.below(TICK_MS);
         self.after(after, Event::Tick { host, boot });
-        self.act_on(host)
+        self.act_now(host)
     }
 
     pub(super) fn now(&self, host: usize) -> Now {
@@ -150,18 +157,27 @@ impl World {
         if !self.is_boot(host, boot) {
             return Ok(());
         }
+        self.end_turn(host)?;
         let now = self.now(host);
         if let Some(core) = self.core(host) {
             core.tick(now);
         }
         // A process may be late.
-        let late = if self.random.percent(1) && !self.is_quiet {
+        let late = if self.random.percent(self.odds.stalls) && !self.is_quiet {
             self.random.below(2500)
         } else {
             0
         };
         self.after(TICK_MS + late, Event::Tick { host, boot });
-        self.act_on(host)
+        self.act_now(host)
+    }
+
+    fn end_turn(&mut self, host: usize) -> Checked {
+        let process = self.hosts[host].process.as_ref();
+        if process.is_some_and(|process| process.in_turn) {
+            self.act_now(host)?;
+        }
+        Ok(())
     }
 
     /// Whether one host takes another for alive.
@@ -181,6 +197,11 @@ impl World {
         if !self.is_boot(host, boot) {
             return Ok(());
         }
+        if self.deaf.contains(&host) {
+            self.after(self.odds.look_ms, Event::Look { host, boot });
+            return Ok(());
+        }
+        self.end_turn(host)?;
         let mut view = View::default();
         let mut claims = Vec::new();
         let mut forgotten = BTreeSet::new();
@@ -211,9 +232,9 @@ impl World {
                 .for_each(|(node, slot, eid)| core.claimed(node, slot, eid));
             forgotten.into_iter().for_each(|node| core.forget(node));
         }
-        let after = self.random.below(2 * LOOK_MS);
+        let after = self.random.below(self.odds.look_ms);
         self.after(after, Event::Look { host, boot });
-        self.act_on(host)
+        self.act_now(host)
     }
 
     pub(super) fn arrive(
@@ -240,11 +261,12 @@ impl World {
         if !self.is_boot(host, boot) {
             return Ok(());
         }
+        self.end_turn(host)?;
         change(&mut self.hosts[host].disk);
         let now = self.now(host);
         if let Some(core) = self.core(host) {
             core.persisted(token, now);
         }
-        self.act_on(host)
+        self.act_now(host)
     }
 }

@@ -8,6 +8,8 @@ impl World {
     pub(super) fn calm(&mut self) -> Checked {
         self.is_quiet = true;
         self.cut.clear();
+        self.stuck.clear();
+        self.deaf.clear();
         for host in 0..self.hosts.len() {
             self.hosts[host].is_draining = false;
             self.start(host)?;

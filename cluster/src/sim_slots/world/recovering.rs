@@ -165,6 +165,15 @@ impl World {
         self.frame(host, conn, client, frame);
         for entry in entries {
             let slot = self.slot_in(host, conn, entry);
+            let socket = self.socket(host, conn);
+            let members = socket.into_iter().flat_map(|socket| &socket.members);
+            let mut of_room = members.filter(|(room, _)| entry.is_of(room));
+            if of_room.any(|(_, member)| member.seen >= entry.position) {
+                // It is for nobody else to filter.
+                return Err(format!(
+                    "5: {entry:?} is replayed, and is not after its place"
+                ));
+            }
             self.event(host, conn, slot, entry);
         }
         if let Some(socket) = self.socket(host, conn) {

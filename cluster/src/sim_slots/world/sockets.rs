@@ -85,7 +85,9 @@ impl World {
         let of_room = of_room.filter(|(_, it)| it.members.contains_key(room));
         let conns: Vec<u64> = of_room.map(|(conn, _)| *conn).collect();
         self.seen.cut_sockets += conns.len() as u64;
-        conns.into_iter().for_each(|conn| self.close(host, conn));
+        conns
+            .into_iter()
+            .for_each(|conn| self.cut_socket(host, conn));
     }
 
     pub(super) fn evicted(&mut self, host: usize, home: Home) {
