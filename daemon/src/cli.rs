@@ -165,9 +165,7 @@ impl CliError {
             Self::Admin(error) if error.is_unavailable() => EX_UNAVAILABLE,
             Self::Backup(error) if error.is_unavailable() => EX_UNAVAILABLE,
             Self::Migrate(error) if error.is_unavailable() => EX_UNAVAILABLE,
-            Self::Migrate(migrate::MigrateError::None | migrate::MigrateError::Start(_)) => {
-                EX_USAGE
-            }
+            Self::Migrate(migrate::MigrateError::Start(_)) => EX_USAGE,
             Self::Demo(_)
             | Self::Admin(_)
             | Self::Cluster(_)

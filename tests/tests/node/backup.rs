@@ -41,6 +41,9 @@ async fn a_busy_node_comes_back_from_its_backup() {
     let (status, _, errors) =
         node.command(&["user", "add", "bob", "--password-stdin"], "open sesame\n");
     assert!(status.success(), "{errors}");
+    let root = ["admin", "add", "root", "--password-stdin"];
+    let (status, _, errors) = node.command(&root, "correct horse battery staple\n");
+    assert!(status.success(), "{errors}");
     let alice = node.session("alice").await;
     let key = running(&node, &["key", "create", "shop", "--scope", "emit"]);
     let mut client = node.connected(&alice).await;
@@ -101,6 +104,12 @@ async fn a_busy_node_comes_back_from_its_backup() {
         login.as_bytes(),
     )
     .await;
+    assert_eq!(answer.status, 200);
+    let login = json!({"username": "root", "password": "correct horse battery staple"}).to_string();
+    let origin = other.private_url();
+    let headers = [json[0], ("Origin", origin.as_str())];
+    let address = other.private();
+    let answer = RawHttp::once(address, "POST", "/admin/login", &headers, login.as_bytes()).await;
     assert_eq!(answer.status, 200);
     // The history is not the one that clients know.
     let (_, history) = other
