@@ -99,7 +99,7 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
         Command::Reload { target } => print(&reload::run(&target)?),
         Command::HashPassword(password) => {
             let password = password::read(password.password_stdin)?;
-            let hash = passwords::hash_now(&password)?;
+            let hash = passwords::hash_long(&password)?;
             print(&format!("{hash}\n"))
         }
         Command::Doctor { target } => {

@@ -67,7 +67,7 @@ impl Operator {
         Self {
             name,
             hash,
-            passwords: Passwords::default(),
+            passwords: Passwords::apart(),
         }
     }
 
@@ -164,8 +164,12 @@ impl Login {
         let (Some(name), Some(password)) = (shown.username, shown.password) else {
             return Err(refused());
         };
-        // Clients have names, too; one of them shall not use up the attempts of an operator.
-        if let Err(after) = self.limits.login(ip, &format!("{KIND}\0{name}"), now_ms) {
+        // Clients have names, too; neither they nor whoever guesses elsewhere shall use up the
+        // attempts of an operator. What is guessed in all is bounded by one hash at a time.
+        if let Err(after) = self
+            .limits
+            .login(ip, &format!("{KIND}\0{ip}\0{name}"), now_ms)
+        {
             tracing::warn!(%ip, %after, "too many attempts to log in to the admin UI");
             return Err(refused());
         }

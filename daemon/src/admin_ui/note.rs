@@ -15,6 +15,9 @@ use crate::{
 /// Bytes of an event's contents that are shown; of a longer one only its length is.
 const MAX_SHOWN: usize = 4 << 10;
 
+/// The same of an event's name.
+const MAX_NAME: usize = 256;
+
 /// Something that has happened on a shard.
 #[derive(Debug)]
 pub(crate) struct Note {
@@ -163,7 +166,8 @@ pub(crate) fn shown_data(data: &str) -> String {
 
 /// The array of an event, as much of it as is shown.
 pub(crate) fn shown_event(event: &Event) -> String {
-    let len: usize = event.args.iter().map(|arg| arg.get().len()).sum();
+    let args = event.args.iter().map(|arg| arg.get().len());
+    let len = event.name.len() + args.sum::<usize>();
     if len > MAX_SHOWN {
         return too_long(&event.name, len);
     }
@@ -178,6 +182,10 @@ pub(crate) fn shown_event(event: &Event) -> String {
 }
 
 fn too_long(name: &str, len: usize) -> String {
+    let name = match name.char_indices().nth(MAX_NAME) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name.to_owned(),
+    };
     json!([name, format!("({len} bytes, not shown)")]).to_string()
 }
 
@@ -236,5 +244,12 @@ mod tests {
             long[0].contains(&said) && long[0].contains(r"é\n"),
             "{long:?}"
         );
+        let name = received(&format!(r#"["{}"]"#, "n".repeat(MAX_SHOWN)));
+        assert!(name[0].len() < 2 * MAX_NAME, "{name:?}");
+        let event = Event {
+            name: "é".repeat(MAX_SHOWN),
+            ..event("", &())
+        };
+        assert!(shown_event(&event).len() < 3 * MAX_NAME);
     }
 }

@@ -11,6 +11,9 @@ const HIDDEN: &str = "***";
 /// The longest value that is shown.
 const MAX_VALUE: usize = 256;
 
+/// Headers, and parameters of a query, that are shown: nobody's handshake shall hide those of others.
+const MAX_NAMES: usize = 64;
+
 /// Headers with values that are no secrets.
 const HEADERS: [&str; 25] = [
     "accept",
@@ -48,7 +51,7 @@ const PARAMETERS: [&str; 5] = ["EIO", "transport", "t", "b64", "recovery"];
 
 /// Headers by name; of several with one name the last.
 pub(super) fn headers(headers: &[(String, String)]) -> BTreeMap<&str, String> {
-    let shown = headers.iter().map(|(name, value)| {
+    let shown = headers.iter().take(MAX_NAMES).map(|(name, value)| {
         let harmless = HEADERS.contains(&name.as_str())
             || FAMILIES.iter().any(|family| name.starts_with(family));
         let value = if harmless { short(value) } else { HIDDEN };
@@ -62,7 +65,8 @@ pub(super) fn url(url: &str) -> (String, BTreeMap<String, String>) {
     let (path, query) = url.split_once('?').unwrap_or((url, ""));
     let mut shown = short(path).to_owned();
     let mut parameters = BTreeMap::new();
-    for (at, pair) in query.split('&').filter(|pair| !pair.is_empty()).enumerate() {
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    for (at, pair) in pairs.take(MAX_NAMES).enumerate() {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let (name, value) = match PARAMETERS.contains(&name) {
             true => (name, short(value)),
@@ -124,6 +128,13 @@ mod tests {
             ("***", "***", "4")
         );
         assert_eq!(url("/socket.io/").0, "/socket.io/");
+        assert_eq!(
+            url(&format!("/?{}", "a&b&".repeat(MAX_NAMES)))
+                .0
+                .matches('=')
+                .count(),
+            MAX_NAMES
+        );
         assert!(url(&format!("/?{}=secret", "é".repeat(999))).0.len() < 600);
     }
 }

@@ -147,14 +147,15 @@ impl Watch {
     }
 }
 
-/// As many as are shown.
+/// As many as are shown; one that does not fit keeps no other out.
 fn within(mut sockets: Vec<Box<RawValue>>, fits: usize) -> Vec<Box<RawValue>> {
-    let mut bytes = 0;
-    let more = sockets.iter().position(|socket| {
-        bytes += socket.get().len() + 1;
-        bytes > fits
+    let mut left = fits;
+    sockets.retain(|socket| {
+        let rest = left.checked_sub(socket.get().len() + 1);
+        left = rest.unwrap_or(left);
+        rest.is_some()
     });
-    sockets.truncate(more.unwrap_or(SHOWN).min(SHOWN));
+    sockets.truncate(SHOWN);
     sockets
 }
 

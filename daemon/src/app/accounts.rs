@@ -114,8 +114,13 @@ impl Accounts {
         let passwords = Passwords::default();
         let keyring = keyring(&store, &options.cookie_secrets).await?;
         Ok(Self(Arc::new(Inner {
-            admins: Admins::new(store.clone(), passwords.clone()),
-            keys: Keys::new(store.clone(), passwords.clone(), options.api_key.as_deref()),
+            // Whoever floods the public login keeps neither backends nor admins waiting.
+            admins: Admins::new(store.clone(), Passwords::apart()),
+            keys: Keys::new(
+                store.clone(),
+                Passwords::apart(),
+                options.api_key.as_deref(),
+            ),
             store,
             passwords,
             keyring: Live::new(keyring),
@@ -328,7 +333,7 @@ impl From<PasswordError> for AccountError {
     fn from(error: PasswordError) -> Self {
         match error {
             PasswordError::Busy => Self::Busy,
-            PasswordError::Length => Self::Invalid {
+            PasswordError::Short | PasswordError::Length => Self::Invalid {
                 what: "a password",
                 allowed: "1 to 1024 bytes long",
             },

@@ -18,14 +18,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tidings_storage::{Store, StoreError, User};
 
 use super::accounts::{AccountError, UserView, check_user, is_user};
-use super::limits::RetryAfter;
-use super::passwords::Passwords;
+use super::passwords::{LONG, Passwords};
+pub use locks::Locked;
 use locks::Locks;
 use sessions::Sessions;
 pub use sessions::{ABSOLUTE_MS, IDLE_MS, Opened, Signed};
-
-/// Bytes in an admin's password at least: it is all that stands before the page.
-const MIN_PASSWORD: usize = 12;
 
 /// The admins of this node; a cheap handle.
 #[derive(Clone)]
@@ -44,8 +41,8 @@ struct Inner {
 #[derive(Debug, thiserror::Error)]
 pub enum LoginError {
     /// Too many attempts failed; this one was not looked at.
-    #[error("too many failed attempts: {0}")]
-    Locked(RetryAfter),
+    #[error("too many failed attempts: {}", .0.after)]
+    Locked(Locked),
     /// The name or the password is wrong, or it could not be told.
     #[error(transparent)]
     Account(#[from] AccountError),
@@ -82,6 +79,7 @@ impl Admins {
             created_ms: now_ms,
         };
         self.0.store.put_admin(admin.clone()).await?;
+        tracing::info!(target: "tidings::audit", admin = ?name, "an admin was added");
         Ok(UserView::from(admin))
     }
 
@@ -96,6 +94,9 @@ impl Admins {
             ..admin
         };
         self.0.store.put_admin(admin).await?;
+        // Whoever tried to guess the old one shall not keep its owner out.
+        self.locks().forget(name);
+        tracing::info!(target: "tidings::audit", admin = ?name, "an admin has another password");
         Ok(self.sessions().end_all(name))
     }
 
@@ -105,6 +106,7 @@ impl Admins {
         if !(is_user(name) && self.0.store.delete_admin(name).await?) {
             return Err(AccountError::NotFound("admin"));
         }
+        tracing::info!(target: "tidings::audit", admin = ?name, "an admin was removed");
         Ok(self.sessions().end_all(name))
     }
 
@@ -123,6 +125,10 @@ impl Admins {
         from: IpAddr,
         now_ms: u64,
     ) -> Result<Opened, LoginError> {
+        if !LONG.contains(&password.len()) {
+            // No admin's: it costs no work, and guesses nothing.
+            return Err(AccountError::WrongCredentials.into());
+        }
         // One lock for all names that nobody can have.
         let named = if is_user(name) { name } else { "" };
         let attempt = self.locks().attempt(named, from, now_ms);
@@ -172,7 +178,7 @@ impl Admins {
     }
 
     async fn hash(&self, password: &str) -> Result<String, AccountError> {
-        if password.len() < MIN_PASSWORD {
+        if !LONG.contains(&password.len()) {
             return Err(AccountError::Invalid {
                 what: "an admin's password",
                 allowed: "12 to 1024 bytes long",

@@ -3,18 +3,27 @@
 //! One hash takes 19 MiB and some tens of milliseconds of a core, so few are under way at once, off
 //! the async threads, and few more may wait.
 
-use argon2::Argon2;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use argon2::password_hash::phc::PasswordHash;
-use argon2::password_hash::{Error as HashError, PasswordHasher, PasswordVerifier};
-use std::sync::Arc;
+use argon2::password_hash::{Error as HashError, PasswordHasher};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use subtle::ConstantTimeEq as _;
 use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError};
 
 /// How many hashes are under way at once.
 const RUNNING: usize = 2;
 /// How many more may be asked for; further ones are refused.
 const QUEUED: usize = 64;
+/// The same of those who hash apart.
+const QUEUED_APART: usize = 16;
+/// What a stored hash may cost: less is no protection, more would be an outage.
+const KIB: std::ops::RangeInclusive<u32> = 7 << 10..=1 << 20;
+const PASSES: std::ops::RangeInclusive<u32> = 1..=16;
 /// Nobody types more; hashing megabytes would be work for nothing.
 const MAX_PASSWORD: usize = 1024;
+/// Bytes of a password that is all that stands before something that anybody may reach.
+pub(super) const LONG: std::ops::RangeInclusive<usize> = 12..=MAX_PASSWORD;
 /// Stands in for the hash of a user who does not exist: the time to check it is that of a real one.
 /// No password is known for it, and none would be let in.
 const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$dGlkaW5ncy1ub2JvZHkhIQ\
@@ -29,6 +38,9 @@ pub enum PasswordError {
     /// The password is empty or too long.
     #[error("a password must have 1 to {MAX_PASSWORD} bytes")]
     Length,
+    /// It is too easily guessed for what it opens, or too long.
+    #[error("a password for this must have {} to {MAX_PASSWORD} bytes", LONG.start())]
+    Short,
     /// A stored hash is not one that can be checked, or hashing itself failed.
     #[error("cannot hash: {0}")]
     Hash(HashError),
@@ -39,19 +51,35 @@ pub enum PasswordError {
 pub struct Passwords {
     running: Arc<Semaphore>,
     queued: Arc<Semaphore>,
+    spare: Arc<Spare>,
 }
+
+/// What hashes took that are done, for the next ones: an allocator may keep what is freed for the
+/// thread that had it, and hashes come on any of hundreds.
+#[derive(Debug, Default)]
+struct Spare(Mutex<Vec<Vec<Block>>>);
 
 impl Default for Passwords {
     fn default() -> Self {
-        let permits = |count| Arc::new(Semaphore::new(count));
-        Self {
-            running: permits(RUNNING),
-            queued: permits(RUNNING + QUEUED),
-        }
+        Self::new(RUNNING, QUEUED)
     }
 }
 
 impl Passwords {
+    /// A right of its own, one hash at a time: for what is not to wait behind a flood of logins.
+    pub fn apart() -> Self {
+        Self::new(1, QUEUED_APART)
+    }
+
+    fn new(running: usize, queued: usize) -> Self {
+        let permits = |count| Arc::new(Semaphore::new(count));
+        Self {
+            running: permits(running),
+            queued: permits(running + queued),
+            spare: Arc::default(),
+        }
+    }
+
     /// Hashes a new password with a fresh salt.
     pub async fn hash(&self, password: &str) -> Result<String, PasswordError> {
         check_length(password)?;
@@ -67,12 +95,10 @@ impl Passwords {
         }
         let (password, exists) = (password.to_owned(), hash.is_some());
         let hash = hash.unwrap_or(NOBODY).to_owned();
+        let spare = self.spare.clone();
         self.run(move || {
-            match Argon2::default().verify_password(password.as_bytes(), hash.as_str()) {
-                Ok(()) => Ok(exists),
-                Err(HashError::PasswordInvalid) => Ok(false),
-                Err(error) => Err(PasswordError::Hash(error)),
-            }
+            let is_it = verify_now(&password, &hash, &spare).map_err(PasswordError::Hash)?;
+            Ok(is_it && exists)
         })
         .await
     }
@@ -109,11 +135,59 @@ pub fn hash_now(password: &str) -> Result<String, PasswordError> {
         .map_err(PasswordError::Hash)
 }
 
-/// Whether a text is a hash that a password can be checked against.
+fn verify_now(password: &str, hash: &str, spare: &Spare) -> Result<bool, HashError> {
+    let hash = PasswordHash::new(hash)?;
+    let (Some(salt), Some(expected)) = (hash.salt, hash.hash) else {
+        return Err(HashError::EncodingInvalid);
+    };
+    let params = Params::try_from(&hash)?;
+    let algorithm = Algorithm::try_from(hash.algorithm.as_str())?;
+    let version = hash.version.map_or(Ok(Version::V0x10), Version::try_from)?;
+    let mut memory = spare.take(params.block_count());
+    let mut computed = vec![0; expected.len()];
+    Argon2::new(algorithm, version, params).hash_password_into_with_memory(
+        password.as_bytes(),
+        &salt,
+        &mut computed,
+        &mut memory,
+    )?;
+    spare.put(memory);
+    Ok(computed.ct_eq(expected.as_bytes()).into())
+}
+
+impl Spare {
+    fn take(&self, blocks: usize) -> Vec<Block> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut memory = kept.unwrap_or_default();
+        memory.resize(blocks, Block::new());
+        memory
+    }
+
+    /// At most as many come back as were under way at once.
+    fn put(&self, memory: Vec<Block>) {
+        let kept = &self.0;
+        kept.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(memory);
+    }
+}
+
+/// The same of what is all that stands before something that anybody may reach.
+pub fn hash_long(password: &str) -> Result<String, PasswordError> {
+    if LONG.contains(&password.len()) {
+        hash_now(password)
+    } else {
+        Err(PasswordError::Short)
+    }
+}
+
+/// Whether a text is a hash that a password can be checked against, at a sane cost.
 pub fn is_hash(text: &str) -> bool {
     PasswordHash::new(text).is_ok_and(|hash| {
         let whole = hash.salt.is_some() && hash.hash.is_some();
-        whole && text.starts_with("$argon2id$") && argon2::Params::try_from(&hash).is_ok()
+        let is_sane =
+            |params: Params| KIB.contains(&params.m_cost()) && PASSES.contains(&params.t_cost());
+        whole && text.starts_with("$argon2id$") && Params::try_from(&hash).is_ok_and(is_sane)
     })
 }
 
@@ -187,6 +261,9 @@ mod tests {
             bcrypt,
             without_hash,
             "$argon2id$v=19$nonsense",
+            &NOBODY.replace("m=19456", "m=8"),
+            &NOBODY.replace("m=19456", "m=4000000"),
+            &NOBODY.replace("t=2", "t=20"),
         ] {
             assert!(!is_hash(text), "{text}");
         }
@@ -206,6 +283,17 @@ mod tests {
             matches!(damaged, Err(PasswordError::Hash(_))),
             "{damaged:?}"
         );
+    }
+
+    #[tokio::test]
+    async fn memory_is_used_again() {
+        let passwords = Passwords::default();
+        let hash = passwords.hash("x").await.unwrap();
+        let checks = (0..10).map(|_| passwords.verify("x", Some(&hash)));
+        for is_it in futures_util::future::join_all(checks).await {
+            assert!(is_it.unwrap());
+        }
+        assert!((1..=RUNNING).contains(&passwords.spare.0.lock().unwrap().len()));
     }
 
     #[tokio::test]

@@ -166,6 +166,9 @@ struct Asked {
 /// What a request asks for, if its key or its session allows it.
 async fn admit(api: &Api, head: &Parts, from: Origin) -> Result<Asked, Refusal> {
     let (route, params) = routes::find(head.method.as_str(), head.uri.path())?;
+    if route.call.is_login() {
+        door::own_origin(head)?;
+    }
     let by = door::enter(api, route, head, from).await?;
     Ok(Asked {
         route,
@@ -194,7 +197,11 @@ async fn handle(
         tokio::spawn(stream::run(api, head.headers, body, out, shutdown));
         return Ok(answer::stream(lines));
     }
-    let body = body::read(&head.headers, body, api.body_limit).await?;
+    let limit = match route.call.is_login() {
+        true => login::MAX_BODY.min(api.body_limit),
+        false => api.body_limit,
+    };
+    let body = body::read(&head.headers, body, limit).await?;
     let query = head.uri.query().map(str::to_owned);
     if route.call.is_login() {
         no_query(query.as_deref())?;

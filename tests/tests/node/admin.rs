@@ -242,7 +242,7 @@ async fn failures_lock_and_say_nothing() {
     for name in ["root", "nobody"] {
         let mut answers = Vec::new();
         for _ in 0..6 {
-            let answer = log_in(&node, name, "wrong", &[]).await;
+            let answer = log_in(&node, name, "a wrong password", &[]).await;
             assert!(answer.header("set-cookie").is_none());
             answers.push((answer.status, answer.json()));
         }

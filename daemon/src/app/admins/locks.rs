@@ -1,9 +1,11 @@
-//! Failed logins of each name and each address, and how long the next attempt has to wait. Pure.
+//! Failed logins of names and addresses, and how long the next attempt has to wait. Pure.
+//!
+//! Names and addresses share so many places, by a hash that nobody outside can compute. So nothing
+//! that waits can be pushed out by filling memory up, and a name that somebody has is not told from
+//! others. Two that share a place also share their wait.
 
-use std::borrow::Borrow;
-use std::collections::HashMap;
-use std::hash::Hash;
-use std::net::IpAddr;
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use crate::app::limits::{Net, RetryAfter};
@@ -23,15 +25,21 @@ const LONGEST_WAIT_MS: u64 = 15 * 60_000;
 /// After so long without an attempt all is forgotten.
 const REMEMBERED_MS: u64 = 60 * 60_000;
 
-/// Names, and addresses, that are remembered at most. What a stranger can add to them is bounded
-/// by the wait of its address; beyond it those that failed longest ago go first.
-const MOST: usize = 4096;
+/// Places for names, and for addresses, of 16 bytes each.
+const PLACES: usize = 8192;
 
 /// The failures of this node's admin page.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Locks {
-    names: HashMap<Box<str>, Failures>,
-    nets: HashMap<Net, Failures>,
+    names: Table,
+    nets: Table,
+}
+
+#[derive(Debug)]
+struct Table {
+    free: u32,
+    hasher: RandomState,
+    places: Box<[Failures]>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,82 +47,126 @@ struct Failures {
     count: u32,
     /// The latest attempt that was let through.
     last_ms: u64,
+    /// Whether somebody was refused since.
+    told: bool,
+}
+
+/// An attempt is not looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Locked {
+    /// How long the next has to wait.
+    pub after: RetryAfter,
+    /// Whether it is the first that this wait refuses; the others are not worth a line of a log.
+    pub is_first: bool,
+}
+
+impl Default for Locks {
+    fn default() -> Self {
+        Self {
+            names: Table::new(FREE_FOR_NAME),
+            nets: Table::new(FREE_FOR_NET),
+        }
+    }
 }
 
 impl Locks {
     /// Lets an attempt through and counts it as failed, or says how long to wait. One that has to
     /// wait does not count.
-    pub(super) fn attempt(
-        &mut self,
-        name: &str,
-        from: IpAddr,
-        now_ms: u64,
-    ) -> Result<(), RetryAfter> {
-        let net = Net::from(from);
-        let of_name = wait(self.names.get(name), FREE_FOR_NAME, now_ms);
-        let of_net = wait(self.nets.get(&net), FREE_FOR_NET, now_ms);
-        let longer = of_name.max(of_net);
+    pub(super) fn attempt(&mut self, name: &str, from: IpAddr, now_ms: u64) -> Result<(), Locked> {
+        let net = net(from);
+        let (name, net) = (self.names.place(name), self.nets.place(&net));
+        let longer = name.wait_ms(now_ms).max(net.wait_ms(now_ms));
         if longer > 0 {
-            return Err(RetryAfter(Duration::from_millis(longer)));
+            let after = RetryAfter(Duration::from_millis(longer));
+            let told = [name, net].map(|it| std::mem::replace(&mut it.failures.told, true));
+            return Err(Locked {
+                after,
+                is_first: told != [true, true],
+            });
         }
-        count(&mut self.names, name.into(), now_ms);
-        count(&mut self.nets, net, now_ms);
+        name.count(now_ms);
+        net.count(now_ms);
         Ok(())
     }
 
     /// The attempt did not fail. What was counted of the name is forgotten; of the address only
     /// this attempt, so that nobody covers up guesses by logging in between.
     pub(super) fn succeeded(&mut self, name: &str, from: IpAddr) {
-        self.names.remove(name);
-        take_back(&mut self.nets, &Net::from(from));
+        self.forget(name);
+        self.nets.place(&net(from)).take_back();
     }
 
     /// The attempt was not looked at.
     pub(super) fn took_back(&mut self, name: &str, from: IpAddr) {
-        take_back(&mut self.names, name);
-        take_back(&mut self.nets, &Net::from(from));
+        self.names.place(name).take_back();
+        self.nets.place(&net(from)).take_back();
+    }
+
+    /// Nobody has to wait for what was guessed of a name.
+    pub(super) fn forget(&mut self, name: &str) {
+        *self.names.place(name).failures = Failures::default();
     }
 }
 
-/// How many milliseconds are left to wait.
-fn wait(failures: Option<&Failures>, free: u32, now_ms: u64) -> u64 {
-    let Some(failures) = failures.filter(|it| !it.is_forgotten(now_ms)) else {
-        return 0;
-    };
-    let Some(beyond) = failures.count.checked_sub(free) else {
-        return 0;
-    };
-    let wait = FIRST_WAIT_MS << beyond.min(20);
-    let until = failures.last_ms + wait.min(LONGEST_WAIT_MS);
-    until.saturating_sub(now_ms)
+/// Any address of this machine is the same: whoever has one has millions.
+fn net(from: IpAddr) -> Net {
+    let is_here = from.to_canonical().is_loopback();
+    Net::from(if is_here {
+        Ipv4Addr::LOCALHOST.into()
+    } else {
+        from
+    })
 }
 
-fn count<K: Hash + Eq + Clone>(all: &mut HashMap<K, Failures>, key: K, now_ms: u64) {
-    if all.len() >= MOST && !all.contains_key(&key) {
-        all.retain(|_, failures| !failures.is_forgotten(now_ms));
-        if all.len() >= MOST {
-            let oldest = all.iter().min_by_key(|(_, failures)| failures.last_ms);
-            let oldest = oldest.map(|(key, _)| key.clone());
-            oldest.and_then(|key| all.remove(&key));
+/// What is counted at a place, and how many failures are free there.
+struct Place<'t> {
+    failures: &'t mut Failures,
+    free: u32,
+}
+
+impl Table {
+    fn new(free: u32) -> Self {
+        Self {
+            free,
+            hasher: RandomState::new(),
+            places: vec![Failures::default(); PLACES].into(),
         }
     }
-    let failures = all.entry(key).or_default();
-    if failures.is_forgotten(now_ms) {
-        failures.count = 0;
+
+    fn place(&mut self, key: &(impl Hash + ?Sized)) -> Place<'_> {
+        let at = self.hasher.hash_one(key) as usize % PLACES;
+        Place {
+            failures: &mut self.places[at],
+            free: self.free,
+        }
     }
-    failures.count = failures.count.saturating_add(1);
-    failures.last_ms = now_ms;
 }
 
-fn take_back<K: Hash + Eq + Borrow<Q>, Q: Hash + Eq + ?Sized>(
-    all: &mut HashMap<K, Failures>,
-    key: &Q,
-) {
-    if let Some(failures) = all.get_mut(key) {
-        failures.count = failures.count.saturating_sub(1);
-        if failures.count == 0 {
-            all.remove(key);
+impl Place<'_> {
+    /// How many milliseconds are left to wait.
+    fn wait_ms(&self, now_ms: u64) -> u64 {
+        if self.failures.is_forgotten(now_ms) {
+            return 0;
         }
+        let Some(beyond) = self.failures.count.checked_sub(self.free) else {
+            return 0;
+        };
+        let wait = FIRST_WAIT_MS << beyond.min(20);
+        let until = self.failures.last_ms + wait.min(LONGEST_WAIT_MS);
+        until.saturating_sub(now_ms)
+    }
+
+    fn count(self, now_ms: u64) {
+        if self.failures.is_forgotten(now_ms) {
+            self.failures.count = 0;
+        }
+        self.failures.count = self.failures.count.saturating_add(1);
+        self.failures.last_ms = now_ms;
+        self.failures.told = false;
+    }
+
+    fn take_back(self) {
+        self.failures.count = self.failures.count.saturating_sub(1);
     }
 }
 
@@ -130,8 +182,8 @@ mod tests {
 
     const HOME: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
-    fn seconds(waited: Result<(), RetryAfter>) -> Option<u64> {
-        waited.err().map(|after| after.seconds())
+    fn seconds(waited: Result<(), Locked>) -> Option<u64> {
+        waited.err().map(|locked| locked.after.seconds())
     }
 
     fn other(number: u32) -> IpAddr {
@@ -153,7 +205,7 @@ mod tests {
             let waited = locks.attempt("root", other(now as u32 + 101), now - 1);
             assert_eq!(seconds(waited), Some(1), "it has to wait to the end");
             assert_eq!(locks.attempt("root", other(now as u32 + 102), now), Ok(()));
-            locks.names.remove("admin");
+            locks.forget("admin");
         }
         now += REMEMBERED_MS;
         for _ in 0..FREE_FOR_NAME {
@@ -186,7 +238,10 @@ mod tests {
         }
         assert_eq!(locks.attempt("root", HOME, 0), Ok(()));
         locks.succeeded("root", HOME);
-        assert_eq!(locks.nets[&Net::from(HOME)].count, FREE_FOR_NAME - 1);
+        assert_eq!(
+            locks.nets.place(&net(HOME)).failures.count,
+            FREE_FOR_NAME - 1
+        );
         for _ in 0..FREE_FOR_NAME {
             assert_eq!(locks.attempt("root", HOME, 0), Ok(()));
         }
@@ -196,14 +251,31 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_is_bounded() {
+    fn no_number_of_other_names_ends_a_wait() {
         let mut locks = Locks::default();
-        for number in 0..MOST as u32 + 50 {
-            let name = number.to_string();
-            let now = u64::from(number);
-            assert_eq!(locks.attempt(&name, other(number), now), Ok(()));
+        for number in 0..=FREE_FOR_NAME + 10 {
+            let _ = locks.attempt("root", other(number), 0);
         }
-        assert_eq!((locks.names.len(), locks.nets.len()), (MOST, MOST));
-        assert!(!locks.names.contains_key("0"), "the oldest goes first");
+        for number in 0..3 * PLACES as u32 {
+            let _ = locks.attempt(&number.to_string(), other(number), 1);
+        }
+        assert!(locks.attempt("root", other(1 << 20), 1).is_err());
+        locks.forget("root");
+        assert_eq!(locks.names.place("root").wait_ms(1), 0);
+    }
+
+    #[test]
+    fn this_machine_is_one_address() {
+        let mut locks = Locks::default();
+        for number in 0..FREE_FOR_NET {
+            let from = IpAddr::V4((0x7f00_0001 + number * 300).into());
+            assert_eq!(locks.attempt(&number.to_string(), from, 0), Ok(()));
+        }
+        for from in ["127.9.9.9", "::1", "::ffff:127.0.0.1"] {
+            assert!(
+                locks.attempt("x", from.parse().unwrap(), 0).is_err(),
+                "{from}"
+            );
+        }
     }
 }

@@ -27,6 +27,9 @@ pub(super) struct Origin {
     pub(super) secure: bool,
 }
 
+/// Cookies of one name that are looked at.
+const MAX_TOKENS: usize = 8;
+
 /// Who makes a request.
 pub(super) enum By {
     /// Whoever asks, or has an API key.
@@ -45,7 +48,7 @@ pub(super) async fn enter(
     let Some(scope) = route.scope else {
         return Ok(By::Backend);
     };
-    let cookie = session_token(&head.headers, from.secure);
+    let cookie = session_token(api, &head.headers, from);
     let (None, Some(token)) = (head.headers.get(AUTHORIZATION), cookie) else {
         super::authorize(api, scope, &head.headers).await?;
         return Ok(By::Backend);
@@ -111,11 +114,26 @@ pub(super) fn cookie_name(secure: bool) -> &'static str {
     }
 }
 
-/// The token of the session's cookie.
-pub(super) fn session_token(headers: &HeaderMap, secure: bool) -> Option<&str> {
-    let name = cookie_name(secure);
-    let mut cookies = headers.get_all(COOKIE).iter();
-    cookies.find_map(|header| cookies::values(header.to_str().ok()?, name).next())
+/// The token of a session's cookie: of several the first that opens one, as a page at another port
+/// of this host may have set one of that name, too.
+pub(super) fn session_token<'h>(
+    api: &Api,
+    headers: &'h HeaderMap,
+    from: Origin,
+) -> Option<&'h str> {
+    let admins = api.accounts.admins();
+    let opens = |token: &&str| admins.session(token, now_ms()).is_some();
+    let first = tokens(headers, from.secure).next();
+    tokens(headers, from.secure).find(opens).or(first)
+}
+
+/// What may be one; a few at most.
+fn tokens(headers: &HeaderMap, secure: bool) -> impl Iterator<Item = &str> {
+    let texts = headers.get_all(COOKIE).iter();
+    let texts = texts.filter_map(|header| header.to_str().ok());
+    texts
+        .flat_map(move |text| cookies::values(text, cookie_name(secure)))
+        .take(MAX_TOKENS)
 }
 
 /// Writes into the log what an admin did to whom, and what came of it.
@@ -193,8 +211,10 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append(COOKIE, "a=b; tidings-admin=one".parse().unwrap());
         headers.append(COOKIE, "__Host-tidings-admin=two".parse().unwrap());
-        assert_eq!(session_token(&headers, false), Some("one"));
-        assert_eq!(session_token(&headers, true), Some("two"));
-        assert_eq!(session_token(&HeaderMap::new(), true), None);
+        headers.append(COOKIE, "tidings-admin=three".parse().unwrap());
+        let found = |headers, secure| tokens(headers, secure).collect::<Vec<_>>();
+        assert_eq!(found(&headers, false), ["one", "three"]);
+        assert_eq!(found(&headers, true), ["two"]);
+        assert!(found(&HeaderMap::new(), true).is_empty());
     }
 }

@@ -27,7 +27,10 @@ use crate::{
     node::now_ms,
 };
 
-/// Answers a request about the login itself.
+/// Bytes of a login at most: anybody may send one.
+pub(super) const MAX_BODY: usize = 8 << 10;
+
+/// Answers a request about the login itself, which the page's own origin makes.
 pub(super) async fn answer(
     api: &Api,
     call: Call,
@@ -35,8 +38,7 @@ pub(super) async fn answer(
     from: Origin,
     body: &[u8],
 ) -> Result<Response, Refusal> {
-    door::own_origin(head)?;
-    let token = door::session_token(&head.headers, from.secure);
+    let token = door::session_token(api, &head.headers, from);
     match call {
         Call::LogIn => log_in(api, head, from, body).await,
         Call::LogOut => log_out(api, head, from, token),
@@ -66,7 +68,7 @@ async fn log_in(api: &Api, head: &Parts, from: Origin, body: &[u8]) -> Result<Re
     let admins = api.accounts.admins();
     match admins.login(&name, &password, from.ip, now_ms()).await {
         Ok(opened) => {
-            if let Some(before) = door::session_token(&head.headers, from.secure) {
+            if let Some(before) = door::session_token(api, &head.headers, from) {
                 admins.logout(before);
             }
             tracing::info!(
@@ -111,9 +113,11 @@ async fn note_failure(api: &Api, name: &str, from: Origin, error: &LoginError) {
     let known = api.accounts.admins().is_known(name).await;
     let admin = if known { name } else { "(unknown)" };
     let why = match error {
-        LoginError::Locked(_) => "locked",
         LoginError::Account(AccountError::WrongCredentials) => "wrong name or password",
         LoginError::Account(_) => "not looked at",
+        LoginError::Locked(locked) if locked.is_first => "locked",
+        // Such may come as often as the network carries them.
+        LoginError::Locked(_) => return,
     };
     tracing::warn!(
         target: "tidings::audit",

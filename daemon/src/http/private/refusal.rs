@@ -8,7 +8,11 @@ use serde_json::{Value, json, value::RawValue};
 
 use super::answer::{Answer, Response};
 use crate::{
-    app::{accounts::AccountError, admins::LoginError, keys::KeyRefusal},
+    app::{
+        accounts::AccountError,
+        admins::{Locked, LoginError},
+        keys::KeyRefusal,
+    },
     hub::EmitError,
 };
 
@@ -206,7 +210,7 @@ impl From<LoginError> for Refusal {
     fn from(error: LoginError) -> Self {
         match error {
             LoginError::Account(error) => error.into(),
-            LoginError::Locked(after) => Self {
+            LoginError::Locked(Locked { after, .. }) => Self {
                 retry_after: Some(after.seconds()),
                 ..Self::new(
                     StatusCode::TOO_MANY_REQUESTS,
