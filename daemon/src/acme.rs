@@ -132,7 +132,12 @@ impl Acme {
             }
             tries = tries.failed(now(), random::bytes(), false);
             // Before the attempt: one that ends with the process counts as failed.
-            self.keep(tries).await;
+            if let Err(failure) = self.keep(tries).await {
+                // What cannot be counted is not asked: restarts would hammer the CA.
+                tracing::error!(%failure, "the CA is not asked: attempts cannot be counted");
+                self.0.figures.failed(tries.failures, failure.to_string());
+                continue;
+            }
             match self.attempt(&node).await {
                 Ok(lifetime) => {
                     certificate = Some(lifetime);
@@ -152,7 +157,9 @@ impl Acme {
                     self.0.figures.failed(tries.failures, failure.to_string());
                 }
             }
-            self.keep(tries).await;
+            if let Err(failure) = self.keep(tries).await {
+                tracing::warn!(%failure, "what came of it cannot be kept");
+            }
         }
     }
 
@@ -186,16 +193,14 @@ impl Acme {
     }
 
     /// Keeps what the next run needs, so that restarts do not hammer the CA.
-    async fn keep(&self, tries: Tries) {
+    async fn keep(&self, tries: Tries) -> Result<(), Failure> {
         let acme = self.clone();
         let kept = order::on_disk(move || {
             let settings = &acme.0.settings;
             let folder = &acme.0.folder;
             folder.keep_tries(&settings.directory, &settings.domains, tries)
         });
-        if let Err(error) = kept.await {
-            tracing::warn!(%error, "attempts to get a certificate cannot be counted");
-        }
+        Ok(kept.await?)
     }
 }
 

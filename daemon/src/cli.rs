@@ -161,6 +161,8 @@ impl CliError {
         match self {
             Self::Config(_)
             | Self::Tls(_)
+            | Self::Admin(admin::AdminError::Settings(_))
+            | Self::Backup(backup::BackupProblem::Source(admin::AdminError::Settings(_)))
             | Self::Password(password::PasswordError::NoTerminal) => EX_USAGE,
             Self::Admin(error) if error.is_unavailable() => EX_UNAVAILABLE,
             Self::Backup(error) if error.is_unavailable() => EX_UNAVAILABLE,

@@ -51,7 +51,7 @@ mod streams;
 pub use annotate::annotated_defaults;
 pub(crate) use check::read_cluster_key;
 pub use describe::describe;
-pub use load::{FILE_VARIABLE, environment};
+pub use load::{FILE_VARIABLE, data_dir, environment};
 pub use origin::Origin;
 pub use param::{CharSet, CharSetError, Param};
 pub use problem::{ConfigError, Problem};

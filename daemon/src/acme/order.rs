@@ -77,7 +77,7 @@ impl Failure {
     }
 }
 
-/// Gets a certificate and keeps it.
+/// Gets a certificate and keeps it, if the disk lets it.
 pub(super) async fn obtain(
     settings: &config::Acme,
     folder: &Folder,
@@ -90,7 +90,11 @@ pub(super) async fn obtain(
         return Err(Failure::OtherNames);
     }
     let (folder, directory) = (folder.clone(), settings.directory.clone());
-    on_disk(move || folder.keep_certificate(&directory, &pem)).await?;
+    let kept = on_disk(move || folder.keep_certificate(&directory, &pem)).await;
+    if let Err(failure) = kept {
+        // A CA gives few of the same: what was given is not thrown away.
+        tracing::error!(%failure, "the certificate is not kept; a restart asks for another one");
+    }
     Ok(certificate)
 }
 

@@ -4,7 +4,7 @@
 //! runs, the store is opened here. Either way the same [`AdminCall`] is performed.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::args::{Admin, Key, Session, Target, User};
 use super::output::{pairs, table};
 use super::{CliError, load, password};
-use crate::config::Config;
+use crate::config::{self, Config, ConfigError};
 
 mod call;
 mod client;
@@ -39,6 +39,9 @@ pub enum AdminError {
     /// The backup could not be written.
     #[error("cannot write the backup: {0}")]
     Write(#[source] std::io::Error),
+    /// No daemon runs, and without one the settings are needed, which are wrong.
+    #[error("{0}")]
+    Settings(String),
     /// The work needs a runtime of its own, which could not be had.
     #[error("cannot start: {0}")]
     Runtime(#[source] std::io::Error),
@@ -50,7 +53,7 @@ impl AdminError {
         match self {
             Self::Client(error) => !matches!(error, ClientError::Refused { .. }),
             Self::Direct(error) => error.is_unavailable(),
-            Self::Write(_) => false,
+            Self::Write(_) | Self::Settings(_) => false,
             Self::Runtime(_) => true,
         }
     }
@@ -223,12 +226,16 @@ pub(super) fn running(
     (method, path): (&'static str, &str),
     text: impl FnOnce(&Value) -> String,
 ) -> Result<String, CliError> {
-    let config = configured(target)?;
-    let said = on_runtime(async {
-        let mut client = Client::connect(&config.node.admin_socket()).await?;
+    let meant = Meant::by(target);
+    let asked = on_runtime(async {
+        let mut client = Client::connect(&meant.socket).await?;
         Ok::<_, AdminError>(client.ask(method, path).await?)
-    })?;
-    Ok(shown(target, &said, text))
+    });
+    if let Err(AdminError::Client(ClientError::NotRunning(_))) = asked {
+        // Perhaps it is another that was meant.
+        meant.settings()?;
+    }
+    Ok(shown(target, &asked?, text))
 }
 
 /// What the node that keeps its socket there says of itself; none if none runs.
@@ -251,11 +258,12 @@ pub(super) async fn look(socket: &Path) -> Result<Option<Value>, ClientError> {
 }
 
 /// Takes a backup into a file: of the running daemon, or of the store that none has open.
-pub(super) fn backup(config: &Config, out: &mut File) -> Result<(), AdminError> {
+pub(super) fn backup(meant: &Meant, out: &mut File) -> Result<(), AdminError> {
     on_runtime(async {
-        match Client::connect(&config.node.admin_socket()).await {
+        match Client::connect(&meant.socket).await {
             Ok(mut client) => client.download(BACKUP, out).await,
             Err(ClientError::NotRunning(_)) => {
+                let config = meant.settings()?;
                 let direct = Direct::open(config).await?;
                 let taken = direct.backup(config, out).await;
                 direct.close().await?;
@@ -272,14 +280,49 @@ fn answer(
     call: AdminCall,
     text: impl FnOnce(&Value) -> String,
 ) -> Result<String, CliError> {
-    let config = configured(target)?;
+    let meant = Meant::by(target);
     let said = on_runtime(async {
-        let mut backend = Backend::open(&config).await?;
+        let mut backend = Backend::open(&meant).await?;
         let said = all_pages(&mut backend, call).await;
         backend.close().await?;
         said
     })?;
     Ok(shown(target, &said, text))
+}
+
+/// The node that is meant. While it runs only its folder has to be known: the settings may be half
+/// edited, or lack the secrets that systemd hands to the service alone.
+pub(super) struct Meant {
+    /// Where it is asked.
+    pub(super) socket: PathBuf,
+    settings: Result<Config, ConfigError>,
+}
+
+impl Meant {
+    pub(super) fn by(target: &Target) -> Self {
+        let file = target.settings.config.as_deref();
+        let mut settings = Config::load(file, config::environment());
+        let found = match &settings {
+            Ok(config) => config.node.data_dir.clone(),
+            Err(_) => config::data_dir(file, config::environment()),
+        };
+        let folder = target.data_dir.clone().unwrap_or(found);
+        let mut node = Config::default().node;
+        node.data_dir.clone_from(&folder);
+        if let Ok(config) = &mut settings {
+            config.node.data_dir = folder;
+        }
+        Self {
+            socket: node.admin_socket(),
+            settings,
+        }
+    }
+
+    /// For what is done without it.
+    pub(super) fn settings(&self) -> Result<&Config, AdminError> {
+        let settings = self.settings.as_ref();
+        settings.map_err(|error| AdminError::Settings(error.to_string()))
+    }
 }
 
 /// The settings of the node that is meant.
@@ -315,10 +358,13 @@ enum Backend {
 }
 
 impl Backend {
-    async fn open(config: &Config) -> Result<Self, AdminError> {
-        match Client::connect(&config.node.admin_socket()).await {
+    async fn open(meant: &Meant) -> Result<Self, AdminError> {
+        match Client::connect(&meant.socket).await {
             Ok(client) => Ok(Self::Socket(client)),
-            Err(ClientError::NotRunning(_)) => Ok(Self::Direct(Direct::open(config).await?)),
+            Err(ClientError::NotRunning(_)) => {
+                let direct = Direct::open(meant.settings()?).await?;
+                Ok(Self::Direct(direct))
+            }
             Err(error) => Err(error.into()),
         }
     }

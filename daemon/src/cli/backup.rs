@@ -89,8 +89,7 @@ impl BackupProblem {
 
 /// Takes a backup, and answers what to print.
 pub(super) fn take(file: &Path, target: &Target) -> Result<String, CliError> {
-    let config = admin::configured(target)?;
-    let (about, contents) = write(&config, file)?;
+    let (about, contents) = write(&admin::Meant::by(target), file)?;
     Ok(admin::shown(
         target,
         &summary(file, &about, &contents),
@@ -99,17 +98,19 @@ pub(super) fn take(file: &Path, target: &Target) -> Result<String, CliError> {
 }
 
 /// The file is there at the end, whole and checked, or as it was.
-fn write(config: &Config, file: &Path) -> Result<(About, Contents), BackupProblem> {
+fn write(meant: &admin::Meant, file: &Path) -> Result<(About, Contents), BackupProblem> {
     let failed = |error| BackupProblem::Write {
         file: file.to_owned(),
         error,
     };
     refuse_others(file)?;
-    let partial = with_ending(file, ".partial");
+    // New, and of a name of its own: another backup may be under way, and nobody shall have laid
+    // out a file or a link for what is secret.
+    let partial = with_ending(file, &format!(".{}.partial", std::process::id()));
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
+    options.write(true).create_new(true).mode(0o600);
     let mut out = options.open(&partial).map_err(failed)?;
-    let written = admin::backup(config, &mut out)
+    let written = admin::backup(meant, &mut out)
         .map_err(BackupProblem::from)
         .and_then(|()| out.sync_all().map_err(failed))
         .and_then(|()| {

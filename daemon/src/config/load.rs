@@ -53,6 +53,21 @@ impl Config {
     }
 }
 
+/// Where the node's data is, as far as settings tell that are not sound.
+pub fn data_dir(file: Option<&Path>, env: impl IntoIterator<Item = (String, String)>) -> PathBuf {
+    let env: BTreeMap<String, String> = env.into_iter().collect();
+    let named = |name: &str| env.get(name).filter(|text| !text.is_empty());
+    let of_file = || {
+        let path = file.map(Path::to_owned);
+        let path = path.or(named(FILE_VARIABLE).map(PathBuf::from))?;
+        let table: toml::Table = std::fs::read_to_string(path).ok()?.parse().ok()?;
+        Some(table.get("node")?.get("data_dir")?.as_str()?.into())
+    };
+    let folder = named("TIDINGS_NODE__DATA_DIR").map(PathBuf::from);
+    let folder = folder.or_else(of_file);
+    folder.unwrap_or_else(|| Config::default().node.data_dir)
+}
+
 /// The process's environment. A value that is not Unicode keeps what can be read of it.
 pub fn environment() -> impl Iterator<Item = (String, String)> {
     let lossy = |text: std::ffi::OsString| text.to_string_lossy().into_owned();

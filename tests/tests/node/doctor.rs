@@ -62,6 +62,44 @@ async fn finds_nothing_wrong_with_a_node_that_runs() {
     expect(&lines, "ok clock", &[]);
 }
 
+/// The settings may be half edited, or lack secrets that systemd hands to the service alone.
+#[tokio::test]
+async fn a_node_that_runs_is_asked_whatever_its_settings_say_now() {
+    let mut node = Node::new().start().await;
+    let home = tempfile::tempdir().expect("a temporary folder can be made");
+    let path = |name: &str| home.path().join(name).to_str().expect("UTF-8").to_owned();
+    let (file, backup) = (path("bad.toml"), path("backup"));
+    let folder = node.data_dir();
+    let text = format!("[node]\ndata_dir = {folder:?}\n[cluster]\nseeds = [\"127.0.0.1:1\"]\n");
+    std::fs::write(&file, text).expect("it can be written");
+    let commands: [&[&str]; 4] = [
+        &["health"],
+        &["user", "list"],
+        &["backup", &backup],
+        &["reload"],
+    ];
+    for args in commands {
+        let (status, out, error) = node.command(&[args, &["--config", &file]].concat(), "");
+        assert!(status.success(), "{args:?}: {out}{error}");
+    }
+    let args = ["doctor", "--json", "--config", &file];
+    let (status, out, _) = node.command(&args, "");
+    assert_eq!(status.code(), Some(1), "{out}");
+    let found = lines(&out);
+    expect(
+        &found,
+        "problem settings",
+        &["cluster.seeds", "/etc/credstore"],
+    );
+    expect(&found, "ok node", &[]);
+    node.kill9();
+    for args in commands {
+        let (status, out, error) = node.command(&[args, &["--config", &file]].concat(), "");
+        assert_eq!(status.code(), Some(64), "{args:?}: {out}{error}");
+        assert!(error.contains("cluster.seeds"), "{args:?}: {error}");
+    }
+}
+
 #[tokio::test]
 async fn finds_ports_that_others_have_and_folders_that_others_may_write() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port is free");
