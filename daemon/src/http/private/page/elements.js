@@ -13,13 +13,14 @@ export function make(tag, properties = {}, ...children) {
   return element;
 }
 
-// A table whose rows become cards on a phone. Columns are { title, number?, show(row) }.
+// A table whose rows become cards where it is narrow. Columns are
+// { title, number?, wide?, long?, act?, show(row) }; only what is wide or long may break within a word.
 export function table(caption, columns, rows) {
   const head = columns.map(({ title, number }) =>
     make('th', { scope: 'col', className: number ? 'number' : '' }, title));
-  const cell = ({ title, number, act, show }, row) => {
+  const cell = ({ title, number, act, wide, long, show }, row) => {
     const shown = show(row);
-    const className = act ? 'act' : number ? 'number' : '';
+    const className = act ? 'act' : number ? 'number' : wide ? 'wide' : long ? 'long' : '';
     return make('td', { className, 'data-label': title }, shown ?? '–');
   };
   const body = rows.map((row) => make('tr', {}, ...columns.map((column) => cell(column, row))));

@@ -133,7 +133,7 @@ function limits(all) {
     return key === 'limits.outbox' ? bytes(limit) : count(limit);
   };
   return card('Limits', table('Limits', [
-    { title: 'Setting', show: ({ key }) => make('code', {}, key) },
+    { title: 'Setting', wide: true, show: ({ key }) => make('code', {}, key) },
     { title: 'Limit', number: true, show: value },
     { title: 'Held back', number: true, show: ({ held }) => count(held) },
   ], all));

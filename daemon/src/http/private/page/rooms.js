@@ -52,7 +52,7 @@ export class RoomsView {
     const room = ({ room: name }) =>
       make('a', { href: `#rooms/${encodeURIComponent(namespace)}/${encodeURIComponent(name)}` }, name);
     const columns = [
-      { title: 'Room', show: room },
+      { title: 'Room', wide: true, show: room },
       { title: 'Sockets', number: true, show: ({ sockets }) => count(sockets) },
     ];
     const more = found.count > found.rooms.length ? `; these are the largest ${LARGEST}` : '';

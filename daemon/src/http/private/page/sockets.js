@@ -12,17 +12,20 @@ export function socketTable(sockets, refresh) {
   if (!sockets.length) return make('p', { className: 'quiet' }, 'No sockets.');
   const columns = [
     { title: 'Socket', show: ({ id }) => make('code', {}, id) },
-    { title: 'User', show: ({ userId }) => userId && link('users', userId) },
-    { title: 'Namespace', show: ({ namespace }) => namespace },
-    { title: 'Rooms', show: rooms },
+    { title: 'User', wide: true, show: ({ userId }) => userId && link('users', userId) },
+    { title: 'Namespace', long: true, show: ({ namespace }) => namespace },
+    { title: 'Rooms', wide: true, show: rooms },
     { title: 'Transport', show: ({ transport, recovered }) => transport + (recovered ? ', recovered' : '') },
-    { title: 'Address', show: ({ ip }) => ip },
+    { title: 'Address', show: ({ ip }) => ip && address(ip) },
     { title: 'Connected for', show: (it) => make('span', { title: it.since ?? '' }, since(it.since) ?? '–') },
-    { title: 'Node', show: ({ node }) => node || null },
+    { title: 'Node', long: true, show: ({ node }) => node || null },
     { title: '', act: true, show: ({ id }) => disconnect(id, refresh) },
   ];
   return table('Sockets', columns, sockets);
 }
+
+// IPv6 breaks at its colons.
+const address = (ip) => make('span', {}, ...ip.split(/(?<=:)/).flatMap((part) => [part, make('wbr')]));
 
 const link = (view, name) => make('a', { href: `#${view}/${encodeURIComponent(name)}` }, name);
 
