@@ -1,4 +1,7 @@
-// Making parts of the page. Texts are set as texts, so nothing that a client sends can be markup.
+// Making parts of the page. Texts are set as texts, so nothing that a client sends can be markup, and
+// with what cannot be seen escaped, so that no name looks like another.
+
+import { visible } from './format.js';
 
 export const byId = (id) => document.getElementById(id);
 
@@ -6,10 +9,11 @@ export const byId = (id) => document.getElementById(id);
 export function make(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
-    if (name.includes('-')) element.setAttribute(name, value);
+    if (name.includes('-')) element.setAttribute(name, name === 'aria-label' ? visible(value) : value);
     else element[name] = value;
   }
-  element.append(...children.filter((child) => child !== null && child !== undefined));
+  const there = children.filter((child) => child !== null && child !== undefined);
+  element.append(...there.map((child) => (typeof child === 'string' ? visible(child) : child)));
   return element;
 }
 

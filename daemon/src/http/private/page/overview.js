@@ -141,7 +141,7 @@ function limits(all) {
 
 function health({ node, now, storage, mongodb, cluster }) {
   const told = ({ status, message }) =>
-    make('span', {}, pill(status, status === 'ok'), message ? ` ${message}` : '');
+    make('span', { className: 'told' }, pill(status, status === 'ok'), message && make('span', {}, message));
   const pairs = [
     ['Up for', duration(node.uptimeSeconds)],
     ['Storage', told(storage)],
