@@ -23,16 +23,16 @@ export class RoomsView {
     this.room = room;
     const contains = make('input', { id: 'room-text', maxLength: 256, value: searched, spellcheck: false });
     const from = make('input', { id: 'room-namespace', maxLength: 256, value: namespace || '/', spellcheck: false });
-    this.query = () => ({ namespace: from.value.trim() || '/', contains: contains.value.trim() });
+    this.query = () => ({ namespace: from.value || '/', contains: contains.value });
     const form = make('form', { className: 'search card', role: 'search' },
       make('div', {}, make('label', { htmlFor: 'room-text' }, 'Name contains'), contains),
       make('div', {}, make('label', { htmlFor: 'room-namespace' }, 'Namespace'), from),
       make('button', {}, 'Search'));
     form.onsubmit = (event) => {
       event.preventDefault();
-      searched = contains.value.trim();
+      searched = contains.value;
       this.room = null;
-      go('rooms', from.value.trim() || '/');
+      go('rooms', from.value || '/');
       this.refresh();
     };
     this.element.append(form, this.#found);

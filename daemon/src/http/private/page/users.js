@@ -25,7 +25,7 @@ export class UsersView {
       make('button', {}, 'Find'));
     form.onsubmit = (event) => {
       event.preventDefault();
-      go('users', input.value.trim());
+      go('users', input.value);
     };
     this.element.append(form, this.#found);
   }
