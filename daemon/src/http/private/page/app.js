@@ -2,7 +2,7 @@
 
 import { ask, forget, logIn, logOut, renew, session } from './api.js';
 import { say } from './acts.js';
-import { byId } from './elements.js';
+import { byId, make } from './elements.js';
 import { History } from './figures.js';
 import { sentence } from './format.js';
 import { OverviewView } from './overview.js';
@@ -41,14 +41,14 @@ function showLogin(notice = '') {
   byId('username').focus();
 }
 
-function showPage({ name }) {
+function showPage({ name }, focus) {
   byId('login').hidden = true;
   byId('bar').hidden = byId('view').hidden = false;
   byId('admin').textContent = name;
   history = new History();
   renewedMs = Date.now();
   live = true;
-  route();
+  route(focus);
   tick();
 }
 
@@ -59,7 +59,7 @@ byId('login-form').onsubmit = async (event) => {
   byId('login-error').textContent = '';
   if (submit) submit.disabled = true;
   try {
-    showPage(await logIn(name.value, password.value));
+    showPage(await logIn(name.value, password.value), true);
   } catch (error) {
     byId('login-error').textContent = sentence(error);
     password.select();
@@ -92,8 +92,8 @@ function steps() {
   }
 }
 
-function route() {
-  if (!live || location.hash === '#main') return;
+function route(focus) {
+  if (!live) return;
   const [name, ...rest] = steps();
   const made = {
     users: () => new UsersView(rest[0], go),
@@ -101,7 +101,9 @@ function route() {
     sockets: () => new SocketsView(rest[0], go),
   }[name];
   view = made ? made() : new OverviewView();
-  byId('view').replaceChildren(view.element);
+  const title = make('h1', { tabIndex: -1 }, view.title);
+  byId('view').replaceChildren(title, view.element);
+  if (focus) title.focus();
   say('');
   document.title = `${view.title} – Tidings admin`;
   for (const link of document.querySelectorAll('#bar nav a')) {
@@ -114,7 +116,13 @@ function route() {
   refresh();
 }
 
-addEventListener('hashchange', route);
+addEventListener('hashchange', () => route(true));
+
+// The address says which view is shown, and nothing else.
+byId('skip').onclick = (event) => {
+  event.preventDefault();
+  byId('main').focus();
+};
 
 // -- what is live
 
@@ -182,7 +190,7 @@ for (const kind of ['pointerdown', 'keydown']) {
 
 try {
   const signed = await session();
-  if (signed) showPage(signed);
+  if (signed) showPage(signed, false);
   else showLogin();
 } catch (error) {
   showLogin(sentence(error));

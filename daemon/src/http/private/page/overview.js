@@ -41,7 +41,6 @@ export class OverviewView {
     });
     const part = (name) => (this.#parts[name] = make('div', { id: name }));
     this.element.append(
-      make('h1', {}, 'Overview'),
       make('dl', { className: 'tiles' }, ...tiles),
       part('nodes'), part('latency'),
       make('div', { className: 'columns' }, part('errors'), part('limits'), part('health'), part('closes')));
