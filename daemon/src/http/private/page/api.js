@@ -76,4 +76,14 @@ export function forget() {
   signedIn = null;
 }
 
-export const path = (...steps) => `/api/v1/${steps.map(encodeURIComponent).join('/')}`;
+// Browsers take these for steps of the path, in any encoding, and ask for something else.
+export const hasPath = (name) => name !== '.' && name !== '..';
+
+export function path(...steps) {
+  if (!steps.every(hasPath)) throw new Refused(0, { message: 'a browser cannot ask for this name' });
+  return `/api/v1/${steps.map(encodeURIComponent).join('/')}`;
+}
+
+// The nodes that do not answer to a question of a room or a user.
+export const silentOf = async (...steps) => (await ask('GET', `${path(...steps)}?limit=1`)).unreachable ?? [];
+

@@ -58,3 +58,15 @@ export function replace(place, ...children) {
 export function button(text, { key, label, className, onclick }) {
   return make('button', { type: 'button', className, onclick, 'data-key': key, 'aria-label': label ?? text }, text);
 }
+
+// In place of what a browser cannot ask for: how whoever has an API key can.
+export function withoutPath(name, requests) {
+  const key = "-H 'Authorization: Bearer KEY'";
+  const command = ([method, rest]) => {
+    const as = method === 'GET' ? '' : `-X ${method} `;
+    return make('li', {}, make('code', {}, `curl --path-as-is ${as}${key} '${location.origin}/api/v1/${rest}'`));
+  };
+  const why = 'A browser cannot ask for this name: it takes it for a step of the path. With an API key:';
+  return card(name, make('p', {}, why),
+    make('ul', { className: 'commands' }, ...requests.map(command)));
+}
