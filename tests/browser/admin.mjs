@@ -65,6 +65,25 @@ async function main(page) {
   });
   await pictures(page, 'overview');
 
+  await step('a node that is dead, or silent, is not shown as ready', async () => {
+    const dead = (cluster) => (cluster.peers[0].alive = false);
+    const row = page.locator('#nodes tbody tr').nth(1);
+    await pretend(page, '**/overview', (it) => dead(it.cluster));
+    await row.getByText('dead').waitFor();
+    if (/ready|\d ms/.test(await row.textContent())) throw new Error(await row.textContent());
+    await page.getByRole('link', { name: 'Sockets' }).click();
+    await page.getByText('south is not heard of').waitFor();
+    await page.getByText('on the nodes that answered').waitFor();
+    await page.unroute('**/overview');
+    await page.getByText('south is not heard of').waitFor({ state: 'hidden' });
+    await page.route('**/overview', (route) => route.abort());
+    await page.locator('#status', { hasText: 'no answer' }).waitFor();
+    await page.getByRole('alert').getByText('The node does not answer.').waitFor();
+    await page.unroute('**/overview');
+    await page.locator('#status', { hasText: 'ok' }).waitFor();
+    await page.locator('#away').waitFor({ state: 'hidden' });
+  });
+
   await step('rooms are found, with their members', async () => {
     await page.getByRole('link', { name: 'Rooms' }).click();
     await page.getByLabel('Name contains').fill('news');
@@ -87,6 +106,31 @@ async function main(page) {
     await find(page, 'alice');
     await page.locator('#user .pill', { hasText: '2 sockets on all nodes' }).waitFor();
     await pictures(page, 'user');
+  });
+
+  await step('names that look alike are told apart, and those that have no path are explained', async () => {
+    for (const [user, shown] of [['al\u202Eice', 'al\\u202Eice'], ['alice ', 'alice\\u0020'], ['al\\u202Eice', 'al\\\\u202Eice']]) {
+      await find(page, user);
+      await page.getByRole('heading', { name: shown, exact: true }).waitFor();
+    }
+    await page.getByRole('button', { name: 'Disconnect user' }).click();
+    await page.getByRole('heading', { name: 'Disconnect al\\\\u202Eice?' }).waitFor();
+    await page.getByRole('button', { name: 'Cancel' }).click();
+    await find(page, '..');
+    await page.getByText('A browser cannot ask for this name').waitFor();
+    await find(page, 'alice');
+    await page.locator('#user .pill', { hasText: '2 sockets on all nodes' }).waitFor();
+  });
+
+  await step('a login in another tab disturbs nobody', async () => {
+    await page.evaluate(async ([username, password]) => {
+      const headers = { 'Content-Type': 'application/json' };
+      await fetch('login', { method: 'POST', headers, body: JSON.stringify({ username, password }) });
+    }, [name, password]);
+    await find(page, 'bob');
+    await page.locator('#user .pill', { hasText: '1 socket on all nodes' }).waitFor();
+    await find(page, 'alice');
+    await page.locator('#user .pill', { hasText: '2 sockets on all nodes' }).waitFor();
   });
 
   await step('what is not confirmed is not done', async () => {
@@ -123,9 +167,11 @@ async function main(page) {
   await step('the sessions of a user are revoked', async () => {
     await find(page, 'bob');
     await page.locator('#user .pill', { hasText: '1 socket on all nodes' }).waitFor();
+    await pretend(page, '**/users/bob?limit=1', (it) => (it.unreachable = ['south']));
     await page.getByRole('button', { name: 'Revoke sessions' }).click();
     await confirm(page, 'Revoke sessions');
-    await page.locator('#done', { hasText: 'The sessions of bob have ended.' }).waitFor();
+    const said = 'The sessions of bob have ended. south did not answer: it ends them when it is back.';
+    await page.locator('#done', { hasText: said }).waitFor();
     await page.locator('#user .pill', { hasText: 'not connected' }).waitFor();
     console.log('REVOKED bob');
   });
@@ -136,6 +182,13 @@ async function main(page) {
     await page.keyboard.press('Tab');
     const first = await page.evaluate(() => document.activeElement.textContent);
     if (first !== 'Skip to the content') throw new Error(`the first stop is ${first}`);
+    await page.keyboard.press('Enter');
+    await page.reload();
+    await page.locator('#user .pill').waitFor();
+    await page.getByRole('link', { name: 'Rooms' }).click();
+    await page.locator('h1:focus', { hasText: 'Rooms' }).waitFor();
+    await page.goBack();
+    await page.locator('#user .pill').waitFor();
     const unnamed = await page.evaluate(() =>
       [...document.querySelectorAll('input, button, a')].filter(
         (it) => it.checkVisibility() && !(it.labels?.length || it.textContent.trim() || it.getAttribute('aria-label'))).length);
@@ -166,6 +219,16 @@ async function logIn(page, secret) {
 async function find(page, user) {
   await page.getByLabel('Id of a user').fill(user);
   await page.getByRole('button', { name: 'Find' }).click();
+}
+
+// What a node answers, changed.
+async function pretend(page, pattern, change) {
+  await page.route(pattern, async (route) => {
+    const response = await route.fetch();
+    const json = await response.json();
+    change(json);
+    await route.fulfill({ response, json });
+  });
 }
 
 async function confirm(page, text) {
@@ -212,7 +275,8 @@ async function step(title, action) {
 function listen(page) {
   page.on('pageerror', (error) => complaints.push(`uncaught: ${error.message}`));
   page.on('console', (message) => {
-    const expected = /status of 401/.test(message.text()); // The wrong password.
+    // The wrong password, the proof of another tab's session, and the node that does not answer.
+    const expected = /status of 40[13]|ERR_FAILED/.test(message.text());
     if (message.type() === 'error' && !expected) complaints.push(`console: ${message.text()}`);
   });
   page.on('request', (request) => {

@@ -30,7 +30,7 @@ macro_rules! files {
     };
 }
 
-const FILES: [(&str, &str, &str); 14] = files! {
+const FILES: [(&str, &str, &str); 15] = files! {
     "/admin/" => HTML, "index.html";
     "/admin/style.css" => CSS, "style.css";
     "/admin/icon.svg" => SVG, "icon.svg";
@@ -41,6 +41,7 @@ const FILES: [(&str, &str, &str); 14] = files! {
     "/admin/elements.js" => SCRIPT, "elements.js";
     "/admin/figures.js" => SCRIPT, "figures.js";
     "/admin/format.js" => SCRIPT, "format.js";
+    "/admin/gaps.js" => SCRIPT, "gaps.js";
     "/admin/overview.js" => SCRIPT, "overview.js";
     "/admin/rooms.js" => SCRIPT, "rooms.js";
     "/admin/sockets.js" => SCRIPT, "sockets.js";

@@ -3,7 +3,7 @@
 
 const DEADLINE_MS = 15_000;
 
-let proof = null;
+let signedIn = null;
 
 export class Refused extends Error {
   constructor(status, { code, message } = {}, retryAfter = null) {
@@ -12,25 +12,36 @@ export class Refused extends Error {
   }
 }
 
-export async function ask(method, path, body) {
+export async function ask(method, path, body, deadlineMs = DEADLINE_MS) {
+  const by = signedIn;
+  const response = await send(method, path, body, deadlineMs);
+  if (response.status !== 403 || !by || !(await isOther(by))) return answerOf(response);
+  return answerOf(await send(method, path, body, deadlineMs));
+}
+
+// Whether another tab has logged in meanwhile: the cookie is then that of its session.
+async function isOther(by) {
+  if (signedIn === by && !(await session())) throw new Refused(401, { message: 'nobody is logged in' });
+  return signedIn?.proof !== by.proof;
+}
+
+async function send(method, path, body, deadlineMs) {
   const headers = {};
-  if (proof) headers['X-Admin-Proof'] = proof;
+  if (signedIn) headers['X-Admin-Proof'] = signedIn.proof;
   if (body) headers['Content-Type'] = 'application/json';
-  let response;
   try {
-    response = await fetch(path, {
+    return await fetch(path, {
       method,
       headers,
       body: body ? JSON.stringify(body) : undefined,
       cache: 'no-store',
       credentials: 'same-origin',
       redirect: 'error',
-      signal: AbortSignal.timeout(DEADLINE_MS),
+      signal: AbortSignal.timeout(deadlineMs),
     });
   } catch {
     throw new Refused(0, { code: 'no_answer', message: 'no answer' });
   }
-  return answerOf(response);
 }
 
 async function answerOf(response) {
@@ -43,12 +54,15 @@ async function answerOf(response) {
 }
 
 const signed = (session) => {
-  proof = session?.proof ?? null;
+  signedIn = session;
   return session;
 };
 
+// The name of who is logged in.
+export const admin = () => signedIn?.name ?? '';
+
 // Who is logged in; null if nobody is.
-export const session = async () => signed(await ask('GET', '/admin/session'));
+export const session = async () => signed(await answerOf(await send('GET', '/admin/session', null, DEADLINE_MS)));
 export const logIn = async (username, password) =>
   signed(await ask('POST', '/admin/login', { username, password }));
 export const renew = () => ask('POST', '/admin/session');
@@ -59,7 +73,17 @@ export async function logOut() {
 }
 
 export function forget() {
-  proof = null;
+  signedIn = null;
 }
 
-export const path = (...steps) => `/api/v1/${steps.map(encodeURIComponent).join('/')}`;
+// Browsers take these for steps of the path, in any encoding, and ask for something else.
+export const hasPath = (name) => name !== '.' && name !== '..';
+
+export function path(...steps) {
+  if (!steps.every(hasPath)) throw new Refused(0, { message: 'a browser cannot ask for this name' });
+  return `/api/v1/${steps.map(encodeURIComponent).join('/')}`;
+}
+
+// The nodes that do not answer to a question of a room or a user.
+export const silentOf = async (...steps) => (await ask('GET', `${path(...steps)}?limit=1`)).unreachable ?? [];
+

@@ -1,10 +1,10 @@
 // The admin page: who is logged in, which view is shown, and what is asked for every two seconds.
 
-import { ask, forget, logIn, logOut, renew, session } from './api.js';
+import { admin, ask, forget, logIn, logOut, renew, session } from './api.js';
 import { say } from './acts.js';
-import { byId } from './elements.js';
+import { byId, make } from './elements.js';
 import { History } from './figures.js';
-import { sentence } from './format.js';
+import { sentence, visible } from './format.js';
 import { OverviewView } from './overview.js';
 import { RoomsView } from './rooms.js';
 import { SocketsView } from './sockets.js';
@@ -12,15 +12,20 @@ import { UsersView } from './users.js';
 
 const EVERY_MS = 2_000;
 const RENEW_MS = 60_000;
+// It reads counters, so whoever takes longer for it hangs.
+const LOOK_DEADLINE_MS = 5_000;
 const GOOD = ['ok'];
 
 let view = null;
 let history = new History();
 let overview = null;
+// What is wrong, by what found it.
+const standing = { look: '', view: '' };
 let live = false;
 let timer = null;
 let lastRefreshMs = 0;
 let renewedMs = 0;
+let lookedMs = 0;
 
 // -- login
 
@@ -31,7 +36,8 @@ function showLogin(notice = '') {
   view = null;
   byId('view').replaceChildren();
   byId('bar').hidden = byId('view').hidden = true;
-  byId('away').hidden = true;
+  stands('look', '');
+  stands('view', '');
   if (byId('confirm').open) byId('confirm').close();
   say('');
   byId('login').hidden = false;
@@ -41,14 +47,14 @@ function showLogin(notice = '') {
   byId('username').focus();
 }
 
-function showPage({ name }) {
+function showPage(focus) {
   byId('login').hidden = true;
   byId('bar').hidden = byId('view').hidden = false;
-  byId('admin').textContent = name;
   history = new History();
+  overview = null;
   renewedMs = Date.now();
   live = true;
-  route();
+  route(focus);
   tick();
 }
 
@@ -59,7 +65,8 @@ byId('login-form').onsubmit = async (event) => {
   byId('login-error').textContent = '';
   if (submit) submit.disabled = true;
   try {
-    showPage(await logIn(name.value, password.value));
+    await logIn(name.value, password.value);
+    showPage(true);
   } catch (error) {
     byId('login-error').textContent = sentence(error);
     password.select();
@@ -74,7 +81,7 @@ byId('log-out').onclick = async () => {
     await logOut();
     showLogin('You have logged out.');
   } catch (error) {
-    failed(error);
+    if (!ended(error)) say(visible(sentence(error)), 'notice');
   }
 };
 
@@ -92,8 +99,8 @@ function steps() {
   }
 }
 
-function route() {
-  if (!live || location.hash === '#main') return;
+function route(focus) {
+  if (!live) return;
   const [name, ...rest] = steps();
   const made = {
     users: () => new UsersView(rest[0], go),
@@ -101,8 +108,11 @@ function route() {
     sockets: () => new SocketsView(rest[0], go),
   }[name];
   view = made ? made() : new OverviewView();
-  byId('view').replaceChildren(view.element);
+  const title = make('h1', { tabIndex: -1 }, view.title);
+  byId('view').replaceChildren(title, view.element);
+  if (focus) title.focus();
   say('');
+  stands('view', '');
   document.title = `${view.title} – Tidings admin`;
   for (const link of document.querySelectorAll('#bar nav a')) {
     const current = link.textContent === view.title;
@@ -110,11 +120,17 @@ function route() {
     else link.removeAttribute('aria-current');
   }
   lastRefreshMs = 0;
-  if (overview) view.show?.(overview, history);
+  if (overview) view.show(overview, history);
   refresh();
 }
 
-addEventListener('hashchange', route);
+addEventListener('hashchange', () => route(true));
+
+// The address says which view is shown, and nothing else.
+byId('skip').onclick = (event) => {
+  event.preventDefault();
+  byId('main').focus();
+};
 
 // -- what is live
 
@@ -128,15 +144,29 @@ async function tick() {
 
 async function look() {
   try {
-    overview = await ask('GET', '/api/v1/overview');
-    history.add(overview);
-    byId('away').hidden = true;
-    showStatus(overview.node);
-    view?.show?.(overview, history);
-    await refresh();
+    const found = await ask('GET', '/api/v1/overview', null, LOOK_DEADLINE_MS);
+    if (!live) return;
+    overview = found;
+    lookedMs = Date.now();
   } catch (error) {
-    failed(error);
+    return showGone(error);
   }
+  history.add(overview);
+  stands('look', '');
+  byId('view').classList.remove('stale');
+  byId('admin').textContent = visible(admin());
+  byId('node-name').textContent = visible(overview.node.name);
+  showStatus(overview.node.status);
+  if (view.show(overview, history)) lastRefreshMs = 0;
+  await refresh();
+}
+
+function showGone(error) {
+  if (!live || ended(error)) return;
+  const of = overview ? ` What is shown is of ${new Date(lookedMs).toLocaleTimeString('en-GB')}.` : '';
+  stands('look', `${sentence(error)}${of}`);
+  byId('view').classList.toggle('stale', Boolean(overview));
+  if (error.code === 'no_answer') showStatus('no answer');
 }
 
 // What a view asks for itself.
@@ -147,24 +177,34 @@ async function refresh() {
   lastRefreshMs = now;
   try {
     await shown.refresh();
+    if (shown === view) stands('view', '');
   } catch (error) {
-    failed(error);
+    if (shown === view && !ended(error)) stands('view', sentence(error));
   }
 }
 
-function showStatus({ name, status }) {
-  byId('node-name').textContent = name;
+function showStatus(status) {
   const pill = byId('status');
   // A change is read out; the same again is not.
   if (pill.textContent !== status) pill.textContent = status;
   pill.className = GOOD.includes(status) ? 'pill good' : 'pill bad';
 }
 
-function failed(error) {
-  if (!live) return;
-  if (error.status === 401) return showLogin('Your session has ended. Please log in again.');
-  byId('away').textContent = sentence(error);
-  byId('away').hidden = false;
+// Whether it says that nobody is logged in any more.
+function ended(error) {
+  if (error.status !== 401) return false;
+  if (live) showLogin('Your session has ended. Please log in again.');
+  return true;
+}
+
+// What is wrong stands there until it is mended; the same again is not read out.
+function stands(source, text) {
+  standing[source] = text;
+  // Without an answer to a look, there is none to a view.
+  const all = visible(standing.look || standing.view);
+  const away = byId('away');
+  if (away.textContent !== all) away.textContent = all;
+  away.hidden = !all;
 }
 
 document.addEventListener('visibilitychange', () => {
@@ -176,13 +216,12 @@ for (const kind of ['pointerdown', 'keydown']) {
   addEventListener(kind, () => {
     if (!live || Date.now() - renewedMs < RENEW_MS) return;
     renewedMs = Date.now();
-    renew().catch(failed);
+    renew().catch(ended);
   });
 }
 
 try {
-  const signed = await session();
-  if (signed) showPage(signed);
+  if (await session()) showPage(false);
   else showLogin();
 } catch (error) {
   showLogin(sentence(error));

@@ -1,4 +1,7 @@
-// Making parts of the page. Texts are set as texts, so nothing that a client sends can be markup.
+// Making parts of the page. Texts are set as texts, so nothing that a client sends can be markup, and
+// with what cannot be seen escaped, so that no name looks like another.
+
+import { visible } from './format.js';
 
 export const byId = (id) => document.getElementById(id);
 
@@ -6,20 +9,22 @@ export const byId = (id) => document.getElementById(id);
 export function make(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
-    if (name.includes('-')) element.setAttribute(name, value);
+    if (name.includes('-')) element.setAttribute(name, name === 'aria-label' ? visible(value) : value);
     else element[name] = value;
   }
-  element.append(...children.filter((child) => child !== null && child !== undefined));
+  const there = children.filter((child) => child !== null && child !== undefined);
+  element.append(...there.map((child) => (typeof child === 'string' ? visible(child) : child)));
   return element;
 }
 
-// A table whose rows become cards on a phone. Columns are { title, number?, show(row) }.
+// A table whose rows become cards where it is narrow. Columns are
+// { title, number?, wide?, long?, act?, show(row) }; only what is wide or long may break within a word.
 export function table(caption, columns, rows) {
   const head = columns.map(({ title, number }) =>
     make('th', { scope: 'col', className: number ? 'number' : '' }, title));
-  const cell = ({ title, number, act, show }, row) => {
+  const cell = ({ title, number, act, wide, long, show }, row) => {
     const shown = show(row);
-    const className = act ? 'act' : number ? 'number' : '';
+    const className = act ? 'act' : number ? 'number' : wide ? 'wide' : long ? 'long' : '';
     return make('td', { className, 'data-label': title }, shown ?? '–');
   };
   const body = rows.map((row) => make('tr', {}, ...columns.map((column) => cell(column, row))));
@@ -52,4 +57,16 @@ export function replace(place, ...children) {
 // A button that says what it does to whom, also to those who do not see where it stands.
 export function button(text, { key, label, className, onclick }) {
   return make('button', { type: 'button', className, onclick, 'data-key': key, 'aria-label': label ?? text }, text);
+}
+
+// In place of what a browser cannot ask for: how whoever has an API key can.
+export function withoutPath(name, requests) {
+  const key = "-H 'Authorization: Bearer KEY'";
+  const command = ([method, rest]) => {
+    const as = method === 'GET' ? '' : `-X ${method} `;
+    return make('li', {}, make('code', {}, `curl --path-as-is ${as}${key} '${location.origin}/api/v1/${rest}'`));
+  };
+  const why = 'A browser cannot ask for this name: it takes it for a step of the path. With an API key:';
+  return card(name, make('p', {}, why),
+    make('ul', { className: 'commands' }, ...requests.map(command)));
 }

@@ -4,6 +4,19 @@ const WHOLE = new Intl.NumberFormat('en', { maximumFractionDigits: 0 });
 const SHORT = new Intl.NumberFormat('en', { notation: 'compact', maximumFractionDigits: 1 });
 const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
 
+// What does not show, or looks like another character: controls, marks of direction, what has no width,
+// spaces at an end or beside another, and spaces that are none.
+const UNSEEN = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]|(?! )\p{Zs}|^ | $|(?<= ) /u;
+const ESCAPED = new RegExp(`${UNSEEN.source}|\\\\`, 'gu');
+
+// A text from outside, as it is shown. No two look alike by this: what looks escaped is escaped, too.
+export function visible(text) {
+  if (!UNSEEN.test(text) && !text.includes('\\u')) return text;
+  return text.replace(ESCAPED, (it) => (it === '\\' ? '\\\\' : escape(it.codePointAt(0).toString(16).toUpperCase())));
+}
+
+const escape = (hex) => (hex.length > 4 ? `\\u{${hex}}` : `\\u${hex.padStart(4, '0')}`);
+
 export function count(value) {
   return value < 100_000 ? WHOLE.format(value) : SHORT.format(value);
 }

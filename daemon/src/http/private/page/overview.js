@@ -5,6 +5,7 @@ import { Sparkline } from './charts.js';
 import { card, facts, make, replace, table } from './elements.js';
 import { ERRORS, histogram, quantile } from './figures.js';
 import { bytes, count, duration, milliseconds, rate, words } from './format.js';
+import { deadOf } from './gaps.js';
 
 const SLOTS = 90;
 const LATENCY = 'tidings_emit_write_seconds';
@@ -41,7 +42,6 @@ export class OverviewView {
     });
     const part = (name) => (this.#parts[name] = make('div', { id: name }));
     this.element.append(
-      make('h1', {}, 'Overview'),
       make('dl', { className: 'tiles' }, ...tiles),
       part('nodes'), part('latency'),
       make('div', { className: 'columns' }, part('errors'), part('limits'), part('health'), part('closes')));
@@ -98,26 +98,32 @@ function nodes({ node, now, cluster }) {
   const own = {
     name: node.name, own: true, version: node.version, state: node.phase, connections: now.connections, rooms: now.rooms,
   };
-  const all = [own, ...(cluster.peers ?? [])];
+  const alive = (cluster.peers ?? []).filter((it) => it.alive);
+  // What a dead node said last does not hold any more.
+  const dead = deadOf(cluster).map((name) => ({ name, isDead: true }));
+  const all = [own, ...alive, ...dead];
+  const state = ({ isDead, state: told }) => (isDead ? pill('dead', false) : pill(told, told === 'ready'));
   const link = (it) => {
     if (it.own) return 'this node';
-    if (!it.alive) return pill('not heard of', false);
+    if (it.isDead) return 'not heard of';
     if (!it.linked || !it.heard) return pill(it.linked ? 'one way out' : 'not linked', false);
     return pill(it.inStep ? 'linked' : 'linked, not in step', it.inStep);
   };
   const columns = [
-    { title: 'Node', show: ({ name }) => make('strong', {}, name) },
-    { title: 'State', show: ({ state }) => pill(state, state === 'ready') },
+    { title: 'Node', wide: true, show: ({ name }) => make('strong', {}, name) },
+    { title: 'State', show: state },
     { title: 'Link', show: link },
     { title: 'Round trip', number: true, show: ({ roundTripMs }) => milliseconds(roundTripMs) },
-    { title: 'Waiting', number: true, show: ({ waitingBytes }) => (waitingBytes === undefined ? null : bytes(waitingBytes)) },
-    { title: 'Connections', number: true, show: ({ connections }) => count(connections) },
-    { title: 'Rooms', number: true, show: ({ rooms }) => count(rooms) },
+    { title: 'Waiting', number: true, show: ({ waitingBytes }) => known(waitingBytes, bytes) },
+    { title: 'Connections', number: true, show: ({ connections }) => known(connections, count) },
+    { title: 'Rooms', number: true, show: ({ rooms }) => known(rooms, count) },
     { title: 'Version', show: ({ version }) => version },
   ];
   const title = cluster.clustered ? `Nodes of ${cluster.name}` : 'Node';
   return card(title, table(title, columns, all));
 }
+
+const known = (value, format) => (value === undefined ? null : format(value));
 
 function errors(totals) {
   const rows = Object.entries(ERRORS).map(([name, title]) => ({ title, value: totals[name] }));
@@ -133,7 +139,7 @@ function limits(all) {
     return key === 'limits.outbox' ? bytes(limit) : count(limit);
   };
   return card('Limits', table('Limits', [
-    { title: 'Setting', show: ({ key }) => make('code', {}, key) },
+    { title: 'Setting', wide: true, show: ({ key }) => make('code', {}, key) },
     { title: 'Limit', number: true, show: value },
     { title: 'Held back', number: true, show: ({ held }) => count(held) },
   ], all));
@@ -141,7 +147,7 @@ function limits(all) {
 
 function health({ node, now, storage, mongodb, cluster }) {
   const told = ({ status, message }) =>
-    make('span', {}, pill(status, status === 'ok'), message ? ` ${message}` : '');
+    make('span', { className: 'told' }, pill(status, status === 'ok'), message && make('span', {}, message));
   const pairs = [
     ['Up for', duration(node.uptimeSeconds)],
     ['Storage', told(storage)],

@@ -1,9 +1,10 @@
 // Sockets: a table of them, and the view that finds one or shows the first.
 
-import { ask, path } from './api.js';
+import { ask, hasPath, path, silentOf } from './api.js';
 import { acts } from './acts.js';
 import { button, card, make, replace, table } from './elements.js';
-import { count, sentence, since } from './format.js';
+import { count, since } from './format.js';
+import { Gaps } from './gaps.js';
 
 const PAGE = 50;
 const ROOMS = 6;
@@ -12,17 +13,20 @@ export function socketTable(sockets, refresh) {
   if (!sockets.length) return make('p', { className: 'quiet' }, 'No sockets.');
   const columns = [
     { title: 'Socket', show: ({ id }) => make('code', {}, id) },
-    { title: 'User', show: ({ userId }) => userId && link('users', userId) },
-    { title: 'Namespace', show: ({ namespace }) => namespace },
-    { title: 'Rooms', show: rooms },
+    { title: 'User', wide: true, show: ({ userId }) => userId && link('users', userId) },
+    { title: 'Namespace', long: true, show: ({ namespace }) => namespace },
+    { title: 'Rooms', wide: true, show: rooms },
     { title: 'Transport', show: ({ transport, recovered }) => transport + (recovered ? ', recovered' : '') },
-    { title: 'Address', show: ({ ip }) => ip },
+    { title: 'Address', show: ({ ip }) => ip && address(ip) },
     { title: 'Connected for', show: (it) => make('span', { title: it.since ?? '' }, since(it.since) ?? '–') },
-    { title: 'Node', show: ({ node }) => node || null },
+    { title: 'Node', long: true, show: ({ node }) => node || null },
     { title: '', act: true, show: ({ id }) => disconnect(id, refresh) },
   ];
   return table('Sockets', columns, sockets);
 }
+
+// IPv6 breaks at its colons.
+const address = (ip) => make('span', {}, ...ip.split(/(?<=:)/).flatMap((part) => [part, make('wbr')]));
 
 const link = (view, name) => make('a', { href: `#${view}/${encodeURIComponent(name)}` }, name);
 
@@ -49,6 +53,7 @@ export class SocketsView {
   title = 'Sockets';
   everyMs = 5_000;
   element = make('div', { className: 'view' });
+  #gaps = new Gaps();
   #list = make('div');
   #shown = null;
 
@@ -62,7 +67,11 @@ export class SocketsView {
       event.preventDefault();
       go('sockets', input.value.trim());
     };
-    this.element.append(form, this.#list);
+    this.element.append(form, this.#gaps.element, this.#list);
+  }
+
+  show(overview) {
+    return this.#gaps.heard(overview);
   }
 
   refresh = async () => {
@@ -76,14 +85,27 @@ export class SocketsView {
   async #look() {
     if (!this.id) {
       const found = await ask('GET', `/api/v1/sockets?limit=${PAGE}`);
-      const text = `${count(found.count)} on all nodes${found.next ? `; these are ${PAGE} of them` : ''}.`;
+      this.#gaps.answered(found);
+      const text = `${count(found.count)} ${this.#gaps.where}${found.next ? `; these are ${PAGE} of them` : ''}.`;
       return { title: 'Sockets', text, sockets: found.sockets };
     }
+    const found = hasPath(this.id) ? await this.#one() : null;
+    const text = found ? '' : `There is no such socket${this.#gaps.isWhole ? '' : ` ${this.#gaps.where}`}.`;
+    return { title: 'Socket', text, sockets: found ? [found] : [] };
+  }
+
+  // The node that has it was there; whether all were matters only if none has it.
+  async #one() {
     try {
-      return { title: 'Socket', text: '', sockets: [await ask('GET', path('sockets', this.id))] };
+      const found = await ask('GET', path('sockets', this.id));
+      this.#gaps.answered({});
+      return found;
     } catch (error) {
       if (error.status !== 404) throw error;
-      return { title: 'Socket', text: sentence({ message: 'there is no such socket' }), sockets: [] };
+      this.#gaps.answered({ unreachable: await silentOf('rooms', this.id) });
+      // A node that was silent may count as dead by now, and is not asked any more.
+      this.#gaps.heard({ cluster: await ask('GET', '/api/v1/cluster') });
+      return null;
     }
   }
 }

@@ -1,9 +1,10 @@
 // One user: found by id, with its sockets on all nodes.
 
-import { ask, path } from './api.js';
+import { ask, hasPath, path } from './api.js';
 import { acts } from './acts.js';
-import { button, card, make, replace } from './elements.js';
+import { button, card, make, replace, withoutPath } from './elements.js';
 import { count, since } from './format.js';
+import { Gaps } from './gaps.js';
 import { socketTable } from './sockets.js';
 
 const PAGE = 100;
@@ -13,6 +14,7 @@ export class UsersView {
   everyMs = 3_000;
   element = make('div', { className: 'view' });
   #found = make('div', { id: 'user' });
+  #gaps = new Gaps();
   #shown = null;
 
   constructor(id, go) {
@@ -25,25 +27,34 @@ export class UsersView {
       make('button', {}, 'Find'));
     form.onsubmit = (event) => {
       event.preventDefault();
-      go('users', input.value.trim());
+      go('users', input.value);
     };
-    this.element.append(form, this.#found);
+    this.element.append(form, this.#gaps.element, this.#found);
+    if (id && !hasPath(id)) {
+      const asked = [['GET', ''], ['POST', '/disconnect'], ['DELETE', '/sessions']];
+      this.#found.append(withoutPath(id, asked.map(([method, act]) => [method, `users/${id}${act}`])));
+    }
+  }
+
+  show(overview) {
+    return this.#gaps.heard(overview);
   }
 
   refresh = async () => {
-    if (!this.id) return;
+    if (!this.id || !hasPath(this.id)) return;
     const user = await ask('GET', `${path('users', this.id)}?limit=${PAGE}`);
-    const shown = JSON.stringify([user, user.sockets.map((it) => since(it.since))]);
+    this.#gaps.answered(user);
+    const shown = JSON.stringify([user, this.#gaps.where, user.sockets.map((it) => since(it.since))]);
     if (shown === this.#shown) return;
     this.#shown = shown;
     replace(this.#found, this.#card(user));
   };
 
   #card(user) {
-    const state = user.connected
-      ? `${count(user.count)} ${user.count === 1 ? 'socket' : 'sockets'} on all nodes`
-      : 'not connected';
-    const text = user.unreachable ? `${state}; no answer from ${user.unreachable.join(', ')}` : state;
+    const { where } = this.#gaps;
+    const sockets = `${count(user.count)} ${user.count === 1 ? 'socket' : 'sockets'}`;
+    const none = this.#gaps.isWhole ? 'not connected' : `not connected ${where}`;
+    const text = user.connected ? `${sockets} ${where}` : none;
     const act = (name, label, className) => button(label, {
       key: name, className, onclick: () => acts[name](user.userId, this.refresh),
     });
