@@ -164,6 +164,9 @@ impl CliError {
             | Self::Admin(admin::AdminError::Settings(_))
             | Self::Backup(backup::BackupProblem::Source(admin::AdminError::Settings(_)))
             | Self::Password(password::PasswordError::NoTerminal) => EX_USAGE,
+            Self::Admin(admin::AdminError::Client(admin::ClientError::Refused {
+                code, ..
+            })) if code == admin::BAD_SETTINGS => EX_USAGE,
             Self::Admin(error) if error.is_unavailable() => EX_UNAVAILABLE,
             Self::Backup(error) if error.is_unavailable() => EX_UNAVAILABLE,
             Self::Migrate(error) if error.is_unavailable() => EX_UNAVAILABLE,

@@ -220,6 +220,9 @@ pub const DETAILED: &str = "/admin/health/detailed";
 /// Where it is told to read its settings anew.
 pub const RELOAD: &str = "/admin/reload";
 
+/// Its answer if they cannot be used.
+pub const BAD_SETTINGS: &str = "bad_settings";
+
 /// Asks the running daemon at a path; `text` puts the answer into words for people.
 pub(super) fn running(
     target: &Target,

@@ -6,7 +6,7 @@ use hyper::StatusCode;
 use super::health;
 use super::private::{Answer, Api, cluster, sessions, slots, status::view as detailed};
 use crate::{
-    cli::admin::{CLUSTER, DETAILED, FORGET, HEALTH, RELOAD, Reply, SLOTS, respond},
+    cli::admin::{BAD_SETTINGS, CLUSTER, DETAILED, FORGET, HEALTH, RELOAD, Reply, SLOTS, respond},
     node::now_ms,
 };
 
@@ -35,7 +35,8 @@ pub(super) async fn answer(api: &Api, method: &str, path: &str, body: &[u8]) -> 
                 serde_json::to_string(&reloaded).expect("lists of texts are JSON"),
             ),
             Err(message) => {
-                let error = serde_json::json!({"error": {"code": "refused", "message": message}});
+                let error =
+                    serde_json::json!({"error": {"code": BAD_SETTINGS, "message": message}});
                 Answer::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string())
             }
         };
