@@ -16,7 +16,7 @@ async fn a_newcomer_has_a_node_by_what_the_package_says() {
     let said = machine.run(&["dpkg", "--install", &package]).ok();
     // The commands that it says to type are those that are typed below.
     assert!(
-        said.contains("tidings check --config /etc/tidings/tidings.toml"),
+        said.contains("runuser -u tidings -- tidings check --config /etc/tidings/tidings.toml"),
         "{said}"
     );
     assert!(said.contains("systemctl enable --now tidings"), "{said}");
@@ -41,7 +41,9 @@ async fn a_newcomer_has_a_node_by_what_the_package_says() {
         path,
         &text.replacen("\"127.0.0.1:8081\"", &format!("\"{private}\""), 1),
     );
-    machine.run(&["tidings", "check", "--config", path]).ok();
+    let as_node = ["runuser", "-u", "tidings", "--"];
+    let check = ["tidings", "check", "--config", path];
+    machine.run(&[&as_node[..], &check].concat()).ok();
     machine
         .run(&["systemctl", "enable", "--now", "tidings"])
         .ok();
