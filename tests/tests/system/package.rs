@@ -106,6 +106,31 @@ async fn an_upgrade_keeps_settings_data_and_whether_it_runs() {
 
 #[tokio::test]
 #[ignore = "long, and needs root: tests/run --long runs it"]
+async fn an_upgrade_that_refuses_the_settings_leaves_the_node_running() {
+    let site = Site::started();
+    let before = site.machine.main_process("tidings");
+    let path = "/etc/tidings/tidings.toml";
+    let settings = site.machine.read(path);
+    site.machine.write(
+        path,
+        &format!("{settings}\n[not_known_any_more]\nkey = 1\n"),
+    );
+    let package = site.machine.bring(&machine::package(NEXT));
+    let said = site.machine.run(&["dpkg", "--install", &package]).ok();
+    assert!(
+        said.contains("The node was not restarted") && said.contains("not_known_any_more"),
+        "{said}"
+    );
+    assert_eq!(site.state(), "active");
+    assert_eq!(site.machine.main_process("tidings"), before);
+    // As it says.
+    site.machine.write(path, &settings);
+    site.systemctl(&["restart", "tidings"]);
+    assert_ne!(site.machine.main_process("tidings"), before);
+}
+
+#[tokio::test]
+#[ignore = "long, and needs root: tests/run --long runs it"]
 async fn a_removal_keeps_what_a_purge_takes() {
     let site = Site::started();
     site.systemctl(&["enable", "tidings"]);
