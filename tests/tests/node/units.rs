@@ -48,6 +48,16 @@ fn a_drain_ends_before_systemd_ends_it() {
 }
 
 #[test]
+fn the_service_is_tried_again_for_ever_but_not_with_wrong_settings() {
+    let service = unit("tidings.service");
+    assert_eq!(service["StartLimitIntervalSec"], "0");
+    assert_eq!(service["Restart"], "on-failure");
+    let pause: u64 = service["RestartSec"].parse().expect("seconds");
+    assert!((2..=30).contains(&pause), "its clients wait for it");
+    assert_eq!(service["RestartPreventExitStatus"], "64");
+}
+
+#[test]
 fn the_service_sees_which_boot_it_is_in() {
     // The store reads /proc/sys to tell a crash of the process from one of the machine.
     assert!(!unit("tidings.service").contains_key("ProcSubset"));

@@ -15,7 +15,8 @@ const DEPLOY: [&str; 5] = [
 async fn an_environment_is_deployed_and_a_bad_one_put_back() {
     let site = Site::started();
     let alice = site.session("alice").await;
-    let sound = "TIDINGS_API_KEY=a key for the whole site\nSESSION_SECRET=0123456789abcdef\n";
+    // The API key is a credential; the other is read as systemd reads it.
+    let sound = "SESSION_SECRET=\"0123456789\\\\abcdef\"\r\n";
     site.machine.write("/root/staging", sound);
     let printed = site.machine.run(&DEPLOY).ok();
     assert_eq!(printed.matches('✓').count(), 7, "{printed}");

@@ -16,7 +16,7 @@ async fn a_newcomer_has_a_node_by_what_the_package_says() {
     let said = machine.run(&["dpkg", "--install", &package]).ok();
     // The commands that it says to type are those that are typed below.
     assert!(
-        said.contains("tidings check --config /etc/tidings/tidings.toml"),
+        said.contains("runuser -u tidings -- tidings check --config /etc/tidings/tidings.toml"),
         "{said}"
     );
     assert!(said.contains("systemctl enable --now tidings"), "{said}");
@@ -41,7 +41,9 @@ async fn a_newcomer_has_a_node_by_what_the_package_says() {
         path,
         &text.replacen("\"127.0.0.1:8081\"", &format!("\"{private}\""), 1),
     );
-    machine.run(&["tidings", "check", "--config", path]).ok();
+    let as_node = ["runuser", "-u", "tidings", "--"];
+    let check = ["tidings", "check", "--config", path];
+    machine.run(&[&as_node[..], &check].concat()).ok();
     machine
         .run(&["systemctl", "enable", "--now", "tidings"])
         .ok();
@@ -100,6 +102,31 @@ async fn an_upgrade_keeps_settings_data_and_whether_it_runs() {
     site.systemctl(&["stop", "tidings"]);
     site.machine.run(&["dpkg", "--install", &package]).ok();
     assert_eq!(site.state(), "inactive");
+}
+
+#[tokio::test]
+#[ignore = "long, and needs root: tests/run --long runs it"]
+async fn an_upgrade_that_refuses_the_settings_leaves_the_node_running() {
+    let site = Site::started();
+    let before = site.machine.main_process("tidings");
+    let path = "/etc/tidings/tidings.toml";
+    let settings = site.machine.read(path);
+    site.machine.write(
+        path,
+        &format!("{settings}\n[not_known_any_more]\nkey = 1\n"),
+    );
+    let package = site.machine.bring(&machine::package(NEXT));
+    let said = site.machine.run(&["dpkg", "--install", &package]).ok();
+    assert!(
+        said.contains("The node was not restarted") && said.contains("not_known_any_more"),
+        "{said}"
+    );
+    assert_eq!(site.state(), "active");
+    assert_eq!(site.machine.main_process("tidings"), before);
+    // As it says.
+    site.machine.write(path, &settings);
+    site.systemctl(&["restart", "tidings"]);
+    assert_ne!(site.machine.main_process("tidings"), before);
 }
 
 #[tokio::test]
