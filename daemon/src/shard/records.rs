@@ -194,7 +194,11 @@ impl State {
             return;
         };
         for (_, index) in connection.sockets.clone() {
-            self.void(index);
+            // Before its CONNECT is answered it was promised nothing, and would hear of this later.
+            let socket = self.sockets.get(index as usize);
+            if socket.is_some_and(|socket| socket.held.is_none()) {
+                self.void(index);
+            }
         }
         self.close(key, Reason::Unavailable);
     }
