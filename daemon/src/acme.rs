@@ -28,12 +28,17 @@ use std::{
 use rustls::sign::CertifiedKey;
 use tokio::sync::Notify;
 
-use crate::{app::random, backup, config, http::tls::Shown, node::Node};
+use crate::{
+    app::random,
+    backup, config,
+    http::tls::{Lifetime, Shown},
+    node::Node,
+};
 use answers::{Answers, Challenges};
 use figures::Figures;
 use kept::{Certificate, Folder};
 use order::Failure;
-use plan::{Lifetime, Tries};
+use plan::Tries;
 
 pub(crate) use answers::PROTOCOL;
 pub(crate) use figures::{Standing, View};
@@ -95,8 +100,7 @@ impl Acme {
             begin,
             asked: Notify::new(),
         }));
-        let expires = kept.as_ref().map_or(0, |kept| kept.lifetime.until);
-        let shown = acme.shown(kept.map(|kept| kept.pair), expires)?;
+        let shown = acme.shown(kept.map(|kept| (kept.pair, kept.lifetime)))?;
         Ok(Some((acme, shown)))
     }
 
@@ -174,12 +178,12 @@ impl Acme {
         tracing::info!(domains = ?settings.domains, directory = settings.directory, "asking the CA");
         let issued = order::obtain(settings, folder, challenges).await?;
         let lifetime = issued.lifetime;
-        let shown = self.shown(Some(issued.pair), lifetime.until)?;
+        let shown = self.shown(Some((issued.pair, lifetime)))?;
         if let Some(tls) = &node.tls {
-            node.certificate.renewed(lifetime.until);
+            node.certificate.renewed();
             tls.replace(shown);
         }
-        let (expires, renewal) = (lifetime.until, lifetime.renewal());
+        let (expires, renewal) = (lifetime.until, plan::renewal(lifetime));
         tracing::info!(
             domains = ?settings.domains, expires, renewal,
             "the CA has issued a certificate, which is shown"
@@ -187,9 +191,13 @@ impl Acme {
         Ok(lifetime)
     }
 
-    fn shown(&self, pair: Option<Arc<CertifiedKey>>, expires: i64) -> Result<Shown, rustls::Error> {
+    fn shown(
+        &self,
+        certificate: Option<(Arc<CertifiedKey>, Lifetime)>,
+    ) -> Result<Shown, rustls::Error> {
+        let (pair, lifetime) = certificate.unzip();
         let answers = Answers::new(pair, self.0.challenges.clone());
-        Shown::answering(Arc::new(answers), PROTOCOL, expires)
+        Shown::answering(Arc::new(answers), PROTOCOL, lifetime)
     }
 
     /// Keeps what the next run needs, so that restarts do not hammer the CA.
@@ -207,8 +215,8 @@ impl Acme {
 /// What is there of a certificate from a CA, for who looks from outside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Kept {
-    /// When the kept certificate ends, Unix seconds.
-    pub(crate) until: Option<i64>,
+    /// When the kept certificate is valid.
+    pub(crate) lifetime: Option<Lifetime>,
     /// Attempts that have failed in a row.
     pub(crate) failures: u32,
     /// Why it cannot be used, if it cannot.
@@ -218,12 +226,12 @@ pub(crate) struct Kept {
 /// Looks at what is kept in a data folder. Waits for the disk.
 pub(crate) fn kept(settings: &config::Acme, data_dir: &Path) -> Kept {
     let folder = Folder::new(data_dir.join(backup::ACME));
-    let (until, unusable) = match folder.certificate() {
-        Ok(kept) => (kept.map(|kept| kept.lifetime.until), None),
+    let (lifetime, unusable) = match folder.certificate() {
+        Ok(kept) => (kept.map(|kept| kept.lifetime), None),
         Err(error) => (None, Some(error.to_string())),
     };
     Kept {
-        until,
+        lifetime,
         failures: folder
             .tries(&settings.directory, &settings.domains)
             .failures,

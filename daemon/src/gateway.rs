@@ -6,13 +6,13 @@
 mod acceptor;
 mod cluster;
 mod history;
+mod listening;
 mod tasks;
 
 use std::{
     collections::BTreeMap,
     io,
     net::SocketAddr,
-    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU8},
@@ -34,6 +34,9 @@ use tokio::{
     sync::{mpsc, oneshot},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub(crate) use listening::BACKLOG;
+pub use listening::{Listening, bind};
 
 use crate::{
     acme::Acme,
@@ -237,8 +240,8 @@ where
         None => (None, files),
     };
     let certificate = crate::http::tls::Figures::default();
-    if let Some(tls) = tls.as_ref().filter(|tls| tls.expires != 0) {
-        certificate.renewed(tls.expires);
+    if tls.as_ref().is_some_and(|tls| tls.lifetime.is_some()) {
+        certificate.renewed();
     }
     let opening = config.clone();
     let (store, report) = tokio::task::spawn_blocking(move || open_store(&opening))
@@ -602,40 +605,6 @@ pub(crate) fn rules(config: &Config) -> Rules {
 pub fn file_limit() -> u64 {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     limit.current.unwrap_or(u64::MAX)
-}
-
-/// Binds a listener; `key` names it in errors.
-pub async fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    let error = |source| StartError::Bind {
-        key,
-        address,
-        source,
-    };
-    let socket = match address {
-        SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4(),
-        SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6(),
-    };
-    let socket = socket.map_err(error)?;
-    socket.set_reuseaddr(true).map_err(error)?;
-    socket.bind(address).map_err(error)?;
-    socket.listen(BACKLOG).map_err(error)
-}
-
-/// Connections that the kernel holds until they are accepted: an avalanche of reconnects.
-pub(crate) const BACKLOG: u32 = 4096;
-
-/// Writes where the node listens into its data folder, for whoever started it on port 0.
-pub fn announce(
-    data_dir: &Path,
-    public: SocketAddr,
-    private: Option<SocketAddr>,
-    cluster: Option<SocketAddr>,
-) -> io::Result<()> {
-    let text = serde_json::json!({ "public": public, "private": private, "cluster": cluster });
-    let text = text.to_string();
-    let partial = data_dir.join("listening.json.new");
-    std::fs::write(&partial, text)?;
-    std::fs::rename(partial, data_dir.join("listening.json"))
 }
 
 fn random() -> u64 {

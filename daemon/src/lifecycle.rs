@@ -31,7 +31,7 @@ use crate::{
     },
     config::{AuthMode, Config, LogFormat},
     demo,
-    gateway::{self, Application, Extras, Gateway, Ground, StartError},
+    gateway::{self, Application, Extras, Gateway, Ground, Listening, StartError},
     http::{client_files::ClientFiles, login::Login, private::Api, site::Site, tls::Shown},
     live::Live,
     relay::Relay,
@@ -131,7 +131,7 @@ async fn live(config: Config, purpose: Purpose, handed: Handed) -> Result<bool, 
             .await
             .map_err(StartError::Application)?;
     }
-    let addresses = bound.addresses;
+    let mut listening = bound.listening.clone();
     let public = bound.serve_operators(&gateway, &api);
     // Cancel-safe: a node that is told to stop joins no more.
     let joined = tokio::select! {
@@ -163,8 +163,8 @@ async fn live(config: Config, purpose: Purpose, handed: Handed) -> Result<bool, 
         gateway.spawn(acme.run(gateway.node().clone()));
     }
     let cluster = gateway.node().relay().cluster();
-    let cluster = cluster.map(tidings_cluster::Cluster::address);
-    tell_ready(&config, &addresses, cluster, demo)?;
+    listening.cluster = cluster.map(tidings_cluster::Cluster::address);
+    tell_ready(&config, &listening, demo)?;
     gateway.spawn(watchdog::run(gateway.node().clone()));
     stop.first().await;
     tracing::info!(deadline = ?config.drain.deadline, "draining");
@@ -281,13 +281,6 @@ fn with_admin_ui(
     (Arc::new(admin_ui), Some(watch))
 }
 
-/// Where a node listens.
-#[derive(Clone, Copy, Debug)]
-struct Addresses {
-    public: SocketAddr,
-    private: SocketAddr,
-}
-
 /// Everything that listens, bound before the node is ready.
 struct Bound {
     public: Vec<TcpListener>,
@@ -295,11 +288,12 @@ struct Bound {
     admin: UnixListener,
     /// The certificate of the private listener, if it shows one.
     tls: Option<Live<Shown>>,
-    addresses: Addresses,
+    listening: Listening,
 }
 
 async fn bind(config: &Config, gateway: &Gateway, handed: Handed) -> Result<Bound, StartError> {
     let (public, private) = (config.listen.public, config.listen.private);
+    let names = handed.names();
     let public = listeners("listen.public", public, handed.public).await?;
     let private = listeners("listen.private", private, handed.private).await?;
     let admin = bind_admin(config)?;
@@ -307,9 +301,11 @@ async fn bind(config: &Config, gateway: &Gateway, handed: Handed) -> Result<Boun
         let first = listeners.first().map(TcpListener::local_addr);
         first.and_then(Result::ok).unwrap_or(fallback)
     };
-    let addresses = Addresses {
+    let listening = Listening {
         public: address(&public, config.listen.public),
         private: address(&private, config.listen.private),
+        cluster: None,
+        handed: names,
     };
     let tls = gateway.node().tls.clone();
     Ok(Bound {
@@ -317,7 +313,7 @@ async fn bind(config: &Config, gateway: &Gateway, handed: Handed) -> Result<Boun
         private,
         admin,
         tls: tls.filter(|_| config.private_uses_tls()),
-        addresses,
+        listening,
     })
 }
 
@@ -396,20 +392,17 @@ impl StopSignals {
 }
 
 /// Says where the node listens: to the log, to systemd, and in the data folder.
-fn tell_ready(
-    config: &Config,
-    addresses: &Addresses,
-    cluster: Option<SocketAddr>,
-    demo: bool,
-) -> Result<(), StartError> {
-    let Addresses { public, private } = *addresses;
+fn tell_ready(config: &Config, listening: &Listening, demo: bool) -> Result<(), StartError> {
+    let Listening {
+        public, private, ..
+    } = *listening;
     let folder = &config.node.data_dir;
-    gateway::announce(folder, public, Some(private), cluster).map_err(|source| {
-        StartError::Folder {
+    listening
+        .announce(folder)
+        .map_err(|source| StartError::Folder {
             folder: folder.clone(),
             source,
-        }
-    })?;
+        })?;
     let files = gateway::file_limit();
     tracing::info!(%public, %private, files, version = env!("CARGO_PKG_VERSION"), "ready");
     if demo {

@@ -148,10 +148,13 @@ impl Node {
 
     /// Whether it speaks TLS and has no certificate that is valid now.
     pub(crate) fn is_bare(&self) -> bool {
-        let expires = self.certificate.expires();
-        let none = self.acme.is_some() && expires == 0;
-        let ended = expires != 0 && expires <= (now_ms() / 1000) as i64;
-        self.tls.is_some() && (none || ended)
+        let now = (now_ms() / 1000) as i64;
+        self.tls
+            .as_ref()
+            .is_some_and(|tls| match tls.now().lifetime {
+                Some(lifetime) => !lifetime.holds(now),
+                None => self.acme.is_some(),
+            })
     }
 
     /// The switchboard.

@@ -26,6 +26,7 @@ impl Files {
         let root = std::path::absolute(root)?.components().collect();
         Ok(Files { root })
     }
+
     pub(crate) fn sled(&self) -> PathBuf {
         self.root.join("sled")
     }
@@ -53,6 +54,13 @@ impl Files {
 
     pub(crate) fn damaged(&self) -> PathBuf {
         self.root.join("damaged")
+    }
+
+    /// Beside it: where a restore writes until the store is whole.
+    pub(crate) fn restoring(&self) -> PathBuf {
+        let mut name = self.root.as_os_str().to_owned();
+        name.push(".restoring");
+        PathBuf::from(name)
     }
 
     /// Present from a start after which rows may be missing until a slot table takes account of it,

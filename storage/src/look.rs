@@ -1,6 +1,9 @@
 //! A look at a store's folder from outside, which changes nothing and waits for no lock.
 
-use std::{io, path::Path};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use crate::files::{Files, State};
 
@@ -15,6 +18,8 @@ pub struct Look {
     pub clean: bool,
     /// How many copies of a damaged store lie beside it.
     pub kept: usize,
+    /// What a restore is writing, or has left when it was killed.
+    pub restoring: Option<PathBuf>,
 }
 
 /// Looks at a store's folder.
@@ -29,10 +34,12 @@ pub fn look(path: &Path) -> io::Result<Look> {
             kept += usize::from(entry?.file_name().to_string_lossy().starts_with(&prefix));
         }
     }
+    let restoring = files.restoring();
     Ok(Look {
         there: files.sled_log().try_exists()?,
         damaged: files.damaged().try_exists()?,
         clean: state.is_some_and(|state| state.clean),
         kept,
+        restoring: restoring.try_exists()?.then_some(restoring),
     })
 }

@@ -167,7 +167,11 @@ async function main(page) {
   await step('the sessions of a user are revoked', async () => {
     await find(page, 'bob');
     await page.locator('#user .pill', { hasText: '1 socket on all nodes' }).waitFor();
-    await pretend(page, '**/users/bob?limit=1', (it) => (it.unreachable = ['south']));
+    // As a node answers that could not tell another one.
+    await page.route('**/users/bob/sessions', async (route) => {
+      await route.fetch();
+      await route.fulfill({ json: { unreachable: ['south'] } });
+    });
     await page.getByRole('button', { name: 'Revoke sessions' }).click();
     await confirm(page, 'Revoke sessions');
     const said = 'The sessions of bob have ended. south did not answer: it ends them when it is back.';

@@ -31,11 +31,22 @@ impl Certificate {
 
     /// Makes one that is valid until so many days from now, and has been since so many days ago.
     pub fn of_days(ago: u32, left: u32) -> Certificate {
-        let day = std::time::Duration::from_secs(86_400);
+        Certificate::between(-i64::from(ago), left.into())
+    }
+
+    /// Makes one that is valid between these, in days from now.
+    pub fn between(from: i64, until: i64) -> Certificate {
         let now = std::time::SystemTime::now();
+        let day = |count: i64| {
+            let seconds = std::time::Duration::from_secs(count.unsigned_abs() * 86_400);
+            match count < 0 {
+                true => now - seconds,
+                false => now + seconds,
+            }
+        };
         Certificate::with(|params| {
-            params.not_before = (now - ago * day).into();
-            params.not_after = (now + left * day).into();
+            params.not_before = day(from).into();
+            params.not_after = day(until).into();
         })
     }
 

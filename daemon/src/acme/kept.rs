@@ -26,7 +26,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use x509_parser::extensions::GeneralName;
 
-use super::plan::{Lifetime, Tries};
+use super::plan::Tries;
+use crate::http::tls::Lifetime;
 
 const ACCOUNT: &str = "account.json";
 const CERTIFICATE: &str = "certificate.pem";
@@ -88,10 +89,7 @@ impl Certificate {
 /// When a certificate is valid, and for which names.
 fn about(certificate: &CertificateDer<'_>) -> Option<(Lifetime, Vec<String>)> {
     let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
-    let lifetime = Lifetime {
-        from: parsed.validity().not_before.timestamp(),
-        until: parsed.validity().not_after.timestamp(),
-    };
+    let lifetime = Lifetime::of(&parsed);
     let names = parsed.subject_alternative_name().ok()??;
     let domains = names
         .value

@@ -1,5 +1,7 @@
 //! When to ask the CA. Pure: times are Unix seconds, and random bytes are passed in.
 
+use crate::http::tls::Lifetime;
+
 /// Waits after the first failures, in seconds; after further ones it is the last. Let's Encrypt
 /// permits five failed validations of a name in an hour (letsencrypt.org, "Rate Limits"), and these
 /// make no more than that.
@@ -12,18 +14,9 @@ const JITTER: i64 = 4;
 /// The longest wait after a failure, with its jitter.
 const LONGEST: i64 = WAITS[WAITS.len() - 1] * (JITTER + 1) / JITTER;
 
-/// When a certificate is valid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Lifetime {
-    pub(super) from: i64,
-    pub(super) until: i64,
-}
-
-impl Lifetime {
-    /// When it is to be renewed: two thirds through, as Let's Encrypt advises.
-    pub(super) fn renewal(self) -> i64 {
-        self.until - (self.until - self.from) / 3
-    }
+/// When a certificate is to be renewed: two thirds through, as Let's Encrypt advises.
+pub(super) fn renewal(lifetime: Lifetime) -> i64 {
+    lifetime.until - (lifetime.until - lifetime.from) / 3
 }
 
 /// What became of earlier attempts.
@@ -69,9 +62,9 @@ pub(super) fn due(certificate: Option<Lifetime>, tries: Tries, now: i64) -> i64 
     match certificate {
         Some(lifetime) if tries.failures == 0 => {
             let third = (lifetime.until - lifetime.from) / 3;
-            lifetime.renewal().max(tries.next.min(now + third))
+            renewal(lifetime).max(tries.next.min(now + third))
         }
-        Some(lifetime) => lifetime.renewal().max(retry),
+        Some(lifetime) => renewal(lifetime).max(retry),
         None if tries.failures == 0 => now,
         None => retry,
     }

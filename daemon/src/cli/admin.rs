@@ -122,9 +122,11 @@ pub(super) fn session(command: Session) -> Result<String, CliError> {
                 )
             })
         }
-        Session::Revoke { id, target } => answer(&target, AdminCall::RevokeSession { id }, |_| {
-            "ended the session\n".to_owned()
-        }),
+        Session::Revoke { id, target } => {
+            answer(&target, AdminCall::RevokeSession { id }, |said| {
+                format!("ended the session{}\n", late(said))
+            })
+        }
     }
 }
 
@@ -415,9 +417,18 @@ fn field<'v>(said: &'v Value, name: &str) -> &'v str {
 }
 
 fn ended(said: &Value) -> String {
+    let late = late(said);
     match said["sessionsEnded"].as_u64() {
-        Some(1) => "1 session ended".to_owned(),
-        count => format!("{} sessions ended", count.unwrap_or_default()),
+        Some(1) => format!("1 session ended{late}"),
+        count => format!("{} sessions ended{late}", count.unwrap_or_default()),
+    }
+}
+
+/// Where sessions may go on for a while, if anywhere.
+fn late(said: &Value) -> String {
+    match cell(&said["unreachable"]) {
+        nodes if nodes.is_empty() => nodes,
+        nodes => format!("; no answer from {nodes}, where they end once it is reached"),
     }
 }
 

@@ -16,7 +16,11 @@ use std::{io, path::Path, time::Duration};
 
 use serde_json::{Value, json};
 
-use super::{CliError, admin, args::Target};
+use super::{
+    CliError,
+    admin::{self, ClientError},
+    args::Target,
+};
 use crate::config::Config;
 
 mod certificate;
@@ -35,9 +39,31 @@ const DISK: Duration = Duration::from_secs(10);
 /// What is looked at.
 struct Patient {
     config: Config,
-    /// What the running node says of itself; `None` if none runs.
-    running: Option<Value>,
+    node: Seen,
     now: i64,
+}
+
+/// What was seen of a node on the data folder.
+enum Seen {
+    /// None runs.
+    None,
+    /// One runs, or may run, and does not say how it is.
+    Silent,
+    /// One runs, and this is what it says of itself.
+    Says(Value),
+}
+
+impl Seen {
+    fn is_there(&self) -> bool {
+        !matches!(self, Self::None)
+    }
+
+    fn says(&self) -> Option<&Value> {
+        match self {
+            Self::Says(said) => Some(said),
+            Self::None | Self::Silent => None,
+        }
+    }
 }
 
 /// Looks at one part, and may wait for a disk.
@@ -85,12 +111,12 @@ async fn unsettled(meant: &admin::Meant, error: &str) -> Vec<Finding> {
 }
 
 async fn examine(config: Config) -> Vec<Finding> {
-    let (running, first) = node(&config.node.admin_socket()).await;
+    let (seen, first) = node(&config.node.admin_socket()).await;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let now = now.map_or(0, |since| since.as_secs().try_into().unwrap_or(i64::MAX));
     let patient = std::sync::Arc::new(Patient {
         config,
-        running,
+        node: seen,
         now,
     });
     let mut findings = vec![first];
@@ -119,7 +145,7 @@ async fn examine(config: Config) -> Vec<Finding> {
 }
 
 /// Asks the node itself.
-async fn node(socket: &Path) -> (Option<Value>, Finding) {
+async fn node(socket: &Path) -> (Seen, Finding) {
     const ABOUT: &str = "node";
     match admin::look(socket).await {
         Ok(Some(said)) => {
@@ -131,16 +157,23 @@ async fn node(socket: &Path) -> (Option<Value>, Finding) {
                 _ => Finding::problem(ABOUT, format!("it runs and does not serve: {status}"))
                     .advise("see the log; docs/operations.md, Health"),
             };
-            (Some(said), finding)
+            (Seen::Says(said), finding)
         }
         Ok(None) => {
             let folder = socket.parent().unwrap_or(socket);
             let what = format!("none runs on {}", folder.display());
-            (None, Finding::ok(ABOUT, what))
+            (Seen::None, Finding::ok(ABOUT, what))
         }
         Err(error) => {
-            let finding = Finding::problem(ABOUT, error.to_string());
-            (None, finding.advise("run this as the node's user"))
+            let advice = match error {
+                ClientError::Lost { .. } => {
+                    "it hangs, or has been stopped: see its log and what it does (top -H); \
+                     systemctl restart tidings starts it anew, as systemd's watchdog does after 30 s"
+                }
+                _ => "run this as the node's user",
+            };
+            let finding = Finding::problem(ABOUT, error.to_string()).advise(advice);
+            (Seen::Silent, finding)
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
+use rustls::pki_types::{CertificateDer, pem::PemObject};
 use tidings_storage::mongo::read_uri;
 
 use super::problem::Problems;
@@ -106,10 +107,19 @@ fn check_acme(config: &Config, problems: &mut Problems) {
         problems.conflict("acme.terms_agreed", "false".to_owned(), &others, what);
     }
     if let Some(file) = &acme.ca
-        && let Err(error) = std::fs::File::open(file)
+        && let Err(what) = has_certificates(file)
     {
-        let what = format!("cannot be read: {error}");
         problems.conflict("acme.ca", quoted(file.display()), &[], what);
+    }
+}
+
+fn has_certificates(file: &Path) -> Result<(), String> {
+    let found =
+        CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    match found {
+        Ok(found) if found.is_empty() => Err("there is no certificate in it; PEM is wanted".into()),
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("cannot be read as PEM: {error}")),
     }
 }
 

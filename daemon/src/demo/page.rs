@@ -1,5 +1,7 @@
 //! The files of the demo page, built into the program.
 
+use crate::http::built_in::{CSS, File, HTML, SCRIPT, SVG, files, find};
+
 /// What the page may load and do: its own files and its own server, nothing else.
 ///
 /// `'self'` covers the WebSocket of the same host too (CSP 3).
@@ -7,18 +9,7 @@ pub const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; base-uri 'none'; 
     form-action 'self'; frame-ancestors 'none'; object-src 'none'; \
     require-trusted-types-for 'script'";
 
-const HTML: &str = "text/html; charset=utf-8";
-const CSS: &str = "text/css; charset=utf-8";
-const SCRIPT: &str = "text/javascript; charset=utf-8";
-const SVG: &str = "image/svg+xml";
-
-macro_rules! files {
-    ($($path:literal => $kind:expr, $file:literal;)*) => {
-        [$(($path, $kind, include_str!(concat!("page/", $file)))),*]
-    };
-}
-
-const FILES: [(&str, &str, &str); 12] = files! {
+const FILES: &[File] = files! {
     "/" => HTML, "index.html";
     "/style.css" => CSS, "style.css";
     "/icon.svg" => SVG, "icon.svg";
@@ -36,7 +27,7 @@ const FILES: [(&str, &str, &str); 12] = files! {
 /// The content type and body of a file of the page, by the path of its URL.
 #[must_use]
 pub fn asset(path: &str) -> Option<(&'static str, &'static [u8])> {
-    let (_, kind, body) = FILES.iter().find(|(known, ..)| *known == path)?;
+    let (_, kind, body) = find(FILES, path)?;
     Some((kind, body.as_bytes()))
 }
 

@@ -4,7 +4,9 @@
 use hyper::StatusCode;
 
 use super::health;
-use super::private::{Answer, Api, cluster, sessions, slots, status::view as detailed};
+use super::private::{
+    Answer, Api, cluster, sessions, slots, status::view as detailed, with_silent,
+};
 use crate::{
     cli::admin::{BAD_SETTINGS, CLUSTER, DETAILED, FORGET, HEALTH, RELOAD, Reply, SLOTS, respond},
     node::now_ms,
@@ -49,11 +51,11 @@ pub(super) async fn answer(api: &Api, method: &str, path: &str, body: &[u8]) -> 
     }
     let Reply {
         status,
-        body,
+        mut body,
         ended,
     } = respond(&api.accounts, method, path, body, now_ms()).await;
     if let Some(ended) = ended {
-        sessions::end_sockets(&api.node, ended).await;
+        body = with_silent(body, &sessions::end_sockets(&api.node, ended).await);
     }
     let status = StatusCode::from_u16(status).expect("replies name statuses");
     Answer::new(status, body.to_string())

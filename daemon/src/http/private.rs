@@ -63,8 +63,8 @@ use crate::{
     live::Live,
     node::{Node, now_ms},
 };
-pub(super) use answer::Answer;
 use answer::Response;
+pub(super) use answer::{Answer, with_silent};
 use door::{By, Origin};
 use refusal::Refusal;
 use repeats::Repeats;

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
 
@@ -16,14 +16,15 @@ use rustls::{
     server::{ResolvesServerCert, WantsServerCert},
 };
 use tokio_rustls::TlsAcceptor;
+use x509_parser::{certificate::X509Certificate, x509::X509Version};
 
 use crate::config::Tls;
 
 /// Why TLS cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file cannot be read as PEM.
-    #[error("{key} = {path:?} cannot be read: {reason}")]
+    /// A file is no PEM, or not what it is to be.
+    #[error("{key} = {path:?} cannot be used: {reason}")]
     File {
         /// The configuration's key.
         key: &'static str,
@@ -37,13 +38,38 @@ pub enum TlsError {
     Pair(#[from] rustls::Error),
 }
 
+/// When a certificate is valid, unix seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifetime {
+    /// The first second.
+    pub from: i64,
+    /// The last second.
+    pub until: i64,
+}
+
+impl Lifetime {
+    /// Whether it has begun and has not ended.
+    pub fn holds(self, now: i64) -> bool {
+        (self.from..=self.until).contains(&now)
+    }
+
+    /// That of a certificate.
+    pub(crate) fn of(certificate: &X509Certificate<'_>) -> Self {
+        let validity = certificate.validity();
+        Self {
+            from: validity.not_before.timestamp(),
+            until: validity.not_after.timestamp(),
+        }
+    }
+}
+
 /// A certificate that can be shown.
 #[derive(Clone)]
 pub struct Shown {
     /// Accepts TLS with it.
     pub acceptor: TlsAcceptor,
-    /// When it ends, unix seconds; 0 if that cannot be read, or if there is none yet.
-    pub expires: i64,
+    /// When it is valid; `None` if there is none yet, or if that cannot be read.
+    pub lifetime: Option<Lifetime>,
     /// The files it was read from.
     pub files: Marks,
 }
@@ -53,13 +79,13 @@ impl Shown {
     pub(crate) fn answering(
         answers: Arc<dyn ResolvesServerCert>,
         protocol: &[u8],
-        expires: i64,
+        lifetime: Option<Lifetime>,
     ) -> Result<Self, rustls::Error> {
         let mut config = builder()?.with_cert_resolver(answers);
         config.alpn_protocols = vec![HTTP.to_vec(), protocol.to_vec()];
         Ok(Self {
             acceptor: TlsAcceptor::from(Arc::new(config)),
-            expires,
+            lifetime,
             files: Marks::NONE,
         })
     }
@@ -92,29 +118,22 @@ impl Marks {
     }
 }
 
-/// What operators see of the certificate that is shown.
+/// What operators see of the certificates that were shown.
 #[derive(Debug, Default)]
 pub struct Figures {
-    expires: AtomicI64,
     renewals: AtomicU64,
     failures: AtomicU64,
 }
 
 impl Figures {
     /// Another one is shown.
-    pub fn renewed(&self, expires: i64) {
-        self.expires.store(expires, Relaxed);
+    pub fn renewed(&self) {
         self.renewals.fetch_add(1, Relaxed);
     }
 
     /// Another one was there and cannot be shown.
     pub fn failed(&self) {
         self.failures.fetch_add(1, Relaxed);
-    }
-
-    /// When the one that is shown ends, unix seconds.
-    pub fn expires(&self) -> i64 {
-        self.expires.load(Relaxed)
     }
 
     /// How many were shown since the start, the first included, and how many could not be.
@@ -143,7 +162,21 @@ pub fn acceptor(tls: Option<&Tls>) -> Result<Option<Shown>, TlsError> {
             "there is no certificate in it".to_owned(),
         ));
     }
-    let expires = expires(&chain[0]);
+    let leaf = x509_parser::parse_x509_certificate(&chain[0]);
+    // One that this parser cannot read may still do.
+    let leaf = leaf
+        .ok()
+        .map(|(_, leaf)| (leaf.version, Lifetime::of(&leaf)));
+    if let Some((version, _)) = leaf
+        && version != X509Version::V3
+    {
+        let reason = format!(
+            "it is an X.509 certificate of version {}, and TLS takes version 3 alone: make it with \
+             extensions, such as subjectAltName",
+            version.0 + 1
+        );
+        return Err(file("tls.cert", &tls.cert, reason));
+    }
     let key = PrivateKeyDer::from_pem_file(&tls.key)
         .map_err(|error| file("tls.key", &tls.key, error.to_string()))?;
     let mut config = builder()?.with_single_cert(chain, key)?;
@@ -151,13 +184,7 @@ pub fn acceptor(tls: Option<&Tls>) -> Result<Option<Shown>, TlsError> {
     let acceptor = TlsAcceptor::from(Arc::new(config));
     Ok(Some(Shown {
         acceptor,
-        expires,
+        lifetime: leaf.map(|(_, lifetime)| lifetime),
         files,
     }))
-}
-
-/// When a certificate ends, unix seconds; 0 if that cannot be read.
-fn expires(certificate: &CertificateDer<'_>) -> i64 {
-    let parsed = x509_parser::parse_x509_certificate(certificate);
-    parsed.map_or(0, |(_, parsed)| parsed.validity().not_after.timestamp())
 }

@@ -67,8 +67,8 @@ impl Files {
 }
 
 fn show(node: &Node, renewed: Shown, shown: &Live<Shown>) {
-    let expires = renewed.expires;
-    node.certificate.renewed(expires);
+    let expires = renewed.lifetime.map(|lifetime| lifetime.until);
+    node.certificate.renewed();
     shown.replace(renewed);
     tracing::info!(
         expires,

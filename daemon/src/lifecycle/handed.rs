@@ -46,6 +46,13 @@ impl Handed {
         }
         Ok(handed)
     }
+
+    /// The names of those that there are.
+    pub(super) fn names(&self) -> Vec<String> {
+        let given = [("public", &self.public), ("private", &self.private)];
+        let given = given.iter().filter(|(_, sockets)| !sockets.is_empty());
+        given.map(|(name, _)| (*name).to_owned()).collect()
+    }
 }
 
 const NAMES: &str = "it must be called public or private (FileDescriptorName=)";

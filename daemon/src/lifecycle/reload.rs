@@ -205,7 +205,7 @@ impl Reloader {
             restart,
         } = change;
         if let (Some(shown), Some(tls)) = (&self.node.tls, tls) {
-            self.node.certificate.renewed(tls.expires);
+            self.node.certificate.renewed();
             shown.replace(tls);
             self.files = Files::default();
         }

@@ -102,7 +102,7 @@ pub fn restore(path: &Path, store: &Path, choice: Choice<'_>) -> Result<Restored
         return Err(RestoreError::Exists(files.root));
     }
     let unfinished = Files {
-        root: beside(&files.root),
+        root: files.restoring(),
     };
     let folder = files.root.parent().unwrap_or(&files.root);
     make_room(&checked, folder)?;
@@ -283,12 +283,6 @@ fn finish(files: &Files) -> io::Result<()> {
 
 fn open(path: &Path) -> Result<Decoder<BufReader<File>>, BackupError> {
     Decoder::new(BufReader::new(File::open(path)?))
-}
-
-fn beside(root: &Path) -> PathBuf {
-    let mut name = root.as_os_str().to_owned();
-    name.push(".restoring");
-    PathBuf::from(name)
 }
 
 fn io_error(path: &Path) -> impl Fn(io::Error) -> RestoreError {

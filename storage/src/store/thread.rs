@@ -168,7 +168,23 @@ impl Thread {
         }
         self.looked = Some(Instant::now());
         match free_bytes(&self.opened.files.root) {
-            Ok(free) => self.pulse.set_free(free),
+            Ok(free) => {
+                let (before, needed) = self.pulse.space();
+                self.pulse.set_free(free);
+                match (before < needed, free < needed) {
+                    (false, true) => {
+                        tracing::error!(
+                            free,
+                            needed,
+                            "the disk is nearly full; writes are refused"
+                        );
+                    }
+                    (true, false) => {
+                        tracing::info!(free, "there is room on the disk again; writes are taken");
+                    }
+                    _ => {}
+                }
+            }
             Err(error) => tracing::warn!(%error, "cannot read how much disk is free"),
         }
     }

@@ -70,8 +70,9 @@ async fn what_a_dying_node_does_not_answer_is_named() {
     // Not yet known to be gone: it is asked, and not for ever.
     let begun = Instant::now();
     let ask = json!({"user": "alice", "event": "q", "data": 1, "ack": {"timeoutMs": 400}});
-    let (sockets, ()) = tokio::join!(
+    let (sockets, ended, ()) = tokio::join!(
         cluster["a"].api("GET", "/api/v1/sockets", Value::Null),
+        cluster["c"].api("DELETE", "/api/v1/users/bob/sessions", Value::Null),
         async {
             let asking = cluster["c"].api("POST", "/api/v1/emit", ask);
             let answering = async {
@@ -84,6 +85,7 @@ async fn what_a_dying_node_does_not_answer_is_named() {
     );
     assert_eq!(sockets.0, 200, "{}", sockets.1);
     assert_eq!(sockets.1["unreachable"], json!(["b"]), "{}", sockets.1);
+    assert_eq!(ended, (200, json!({"unreachable": ["b"]})));
     assert_eq!(sockets.1["sockets"].as_array().map(Vec::len), Some(1));
     assert!(
         begun.elapsed() < Duration::from_secs(4),

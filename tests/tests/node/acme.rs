@@ -186,3 +186,36 @@ async fn a_domain_that_leads_elsewhere_is_told_and_restarts_do_not_hammer_the_ca
     failed(&node, 1).await;
     assert_eq!(node.log().matches("asking the CA").count(), 1);
 }
+
+/// A restart would ask again at once, and the next one too.
+#[tokio::test]
+async fn a_ca_is_not_asked_by_a_node_that_cannot_count_its_attempts() {
+    let node = Node::new();
+    let authority = node.file("authority.pem", &Certificate::new().authority);
+    let folder = node.data_dir();
+    fs::create_dir_all(&folder).expect("the data folder can be made");
+    fs::write(folder.join("acme"), "no folder").expect("it can be written");
+    let node = asking(node, &directory(1), &authority).start().await;
+    eventually("it says so", async || {
+        node.log().contains("attempts cannot be counted")
+    })
+    .await;
+    assert!(!node.log().contains("asking the CA"), "{}", node.log());
+    let said = certificate(&node).await;
+    assert_eq!(said["acme"]["status"], "failing", "{said}");
+}
+
+#[tokio::test]
+async fn without_certificates_in_the_file_of_the_ca_nothing_is_started() {
+    let node = Node::new();
+    let empty = node.file("authority.pem", "no certificate");
+    let node = asking(node, &directory(1), &empty);
+    for args in ["check", "serve"] {
+        let (status, _, error) = node.command(&[args], "");
+        assert_eq!(status.code(), Some(64), "{args}: {error}");
+        assert!(
+            error.contains("acme.ca") && error.contains("no certificate in it"),
+            "{error}"
+        );
+    }
+}

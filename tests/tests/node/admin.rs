@@ -278,6 +278,36 @@ async fn failures_lock_and_say_nothing() {
     );
 }
 
+/// Whoever has not logged in has no more of the node's memory.
+#[tokio::test]
+async fn a_login_has_a_small_body() {
+    let node = node_with_root().await;
+    let long = "x".repeat(8 << 10);
+    let answer = log_in(&node, "root", &long, &[]).await;
+    assert_eq!((answer.status, code(&answer)), (413, json!("too_large")));
+    assert_eq!(log_in(&node, "root", &long[..4096], &[]).await.status, 401);
+    assert_eq!(log_in(&node, "root", PASSWORD, &[]).await.status, 200);
+}
+
+/// Browsers send the cookies of a host to all its ports: one of another program may have the name.
+#[tokio::test]
+async fn a_cookie_of_another_port_does_not_hide_the_session() {
+    let node = node_with_root().await;
+    let mut admin = Admin::of(&node).await;
+    let own = admin.cookie.clone();
+    for cookies in [
+        format!("tidings-admin=of-another-port; {own}"),
+        format!("{own}; tidings-admin=of-another-port"),
+        format!("theme=dark; tidings-admin=; {own}"),
+    ] {
+        admin.cookie.clone_from(&cookies);
+        let answer = admin.ask("GET", "/admin/session").await;
+        assert_eq!(answer.status, 200, "{cookies}");
+        let answer = admin.ask("GET", "/api/v1/overview").await;
+        assert_eq!(answer.status, 200, "{cookies}");
+    }
+}
+
 #[tokio::test]
 async fn a_session_ends_with_its_password_its_account_and_the_next_login() {
     let mut node = node_with_root().await;

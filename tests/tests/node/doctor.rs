@@ -120,6 +120,9 @@ async fn finds_ports_that_others_have_and_folders_that_others_may_write() {
     );
     expect(&found, "warning data folder", &["mode 777", "chmod go-w"]);
     expect(&found, "warning store 1 copies", &[]);
+    fs::create_dir(folder.join("store.restoring")).expect("it can be made");
+    let (_, found) = doctor(&node);
+    expect(&found, "warning store", &["store.restoring", "remove it"]);
     fs::write(folder.join("store/damaged"), "").expect("it can be written");
     let (_, found) = doctor(&node);
     expect(
@@ -127,6 +130,38 @@ async fn finds_ports_that_others_have_and_folders_that_others_may_write() {
         "problem store damage was found",
         &["tidings restore"],
     );
+}
+
+/// Its ports and its store are its own, though it does not say so.
+#[tokio::test]
+async fn finds_a_node_that_hangs_and_settings_that_it_does_not_follow() {
+    let node = Node::new().start().await;
+    let text = format!(
+        "listen.public = '127.0.0.1:1'\nnode.data_dir = {:?}\n",
+        node.data_dir()
+    );
+    let edited = tempfile::NamedTempFile::new().expect("a temporary file can be made");
+    fs::write(edited.path(), text).expect("it can be written");
+    let edited = edited.path().to_str().expect("UTF-8");
+    let (_, out, _) = node.command(&["doctor", "--json", "--config", edited], "");
+    expect(
+        &lines(&out),
+        "warning ports listen.public = 127.0.0.1:1, and the node listens on",
+        &[node.public(), "restart it"],
+    );
+    node.freeze();
+    let (status, out, _) = node.command(&["doctor", "--json"], "");
+    assert_eq!(status.code(), Some(1), "{out}");
+    let found = lines(&out);
+    expect(
+        &found,
+        "problem node",
+        &["did not answer", "systemctl restart"],
+    );
+    expect(&found, "ok ports listen.public: the node listens on", &[]);
+    expect(&found, "ok store a node has it open", &[]);
+    assert!(!out.contains("as the node's user"), "{out}");
+    node.thaw();
 }
 
 #[tokio::test]
@@ -167,9 +202,17 @@ async fn finds_certificates_that_end_and_keys_that_everybody_may_read() {
         "warning certificate it ends at",
         &[],
     );
-    let ended = Certificate::of_days(80, 0);
+    let ended = Certificate::between(-80, -1);
     let (status, found) = doctor(&with(&ended, &ended.key));
     expect(&found, "problem certificate it ended at", &[]);
+    assert_eq!(status.code(), Some(1));
+    let early = Certificate::between(1, 80);
+    let (status, found) = doctor(&with(&early, &early.key));
+    expect(
+        &found,
+        "problem certificate it is valid only from",
+        &["clock"],
+    );
     assert_eq!(status.code(), Some(1));
     let found = doctor(&with(&good, &ended.key)).1;
     expect(

@@ -73,12 +73,31 @@ async fn alerts_and_dashboard_name_no_others() {
         let unknown: Vec<_> = named.difference(&there).collect();
         assert!(unknown.is_empty(), "{file} names {unknown:?}");
     }
+    promtool(["check", "rules"], rules);
+}
+
+#[test]
+fn each_alert_is_given_for_its_trouble_and_none_without() {
+    let cases = "tests/tests/node/alerts.yml";
+    promtool(["test", "rules"], cases);
+    let (rules, cases) = (read("packaging/prometheus/tidings.rules.yml"), read(cases));
+    let alerts = rules
+        .lines()
+        .filter_map(|it| it.trim().strip_prefix("- alert: "));
+    let untried: Vec<_> = alerts
+        .filter(|it| !cases.contains(&format!("\"{it}\"")))
+        .collect();
+    assert!(untried.is_empty(), "no case has {untried:?}");
+}
+
+#[track_caller]
+fn promtool(args: [&str; 2], file: &str) {
     // Where `tests/run` unpacks it, else where it is installed.
     let unpacked = root().join(".tools/promtool/usr/bin/promtool");
     let promtool = Some(unpacked).filter(|path| path.exists());
     let checked = Command::new(promtool.unwrap_or_else(|| "promtool".into()))
-        .args(["check", "rules"])
-        .arg(root().join(rules))
+        .args(args)
+        .arg(root().join(file))
         .output()
         .expect("promtool is there: run `tests/run --setup` first");
     let said = String::from_utf8_lossy(&checked.stdout) + String::from_utf8_lossy(&checked.stderr);

@@ -1,6 +1,6 @@
 //! The public listener with a certificate: every kind of client, and those who speak no TLS.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tidings_tests::{Certificate, EngineWs, Node, RawHttp, RunningNode, Script};
 
 async fn node(certificate: &Certificate) -> RunningNode {
@@ -93,5 +93,47 @@ async fn with_a_broken_certificate_stops_the_start() {
             log.contains("tls.cert") && log.contains(&cert_path),
             "{log}"
         );
+    }
+}
+
+/// Of X.509 version 1, as `openssl x509 -req` makes one without extensions.
+const VERSION_1: &str = "-----BEGIN CERTIFICATE-----
+MIIBJTCBywIUD4VVO2WLTtQU+3EKkNJaq7jFnaIwCgYIKoZIzj0EAwIwFDESMBAG
+A1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyNzExNDMyN1oYDzIxMjYxMTAzMTE0MzI3
+WjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNC
+AAT8l6+vncuSoE9xQgEgjCwd6yzRgBUaWEvXEFMXpHV/q5NH/4wRs+QtNo05DFbK
+P0Vfiy4BiTZDXJmXVyArzzmoMAoGCCqGSM49BAMCA0kAMEYCIQCJsXHWcoz9bWtF
+9p56qb7vBNON951gJMax0CT8onumpQIhAOWJOn9A/SrTW1HzFU+Si7D3vxDHmZQk
+fxqk424rau/A
+-----END CERTIFICATE-----
+";
+
+#[tokio::test]
+async fn of_an_old_version_is_refused_with_the_reason() {
+    let node = Node::new();
+    let cert = node.file("chain.pem", VERSION_1);
+    let key = node.file("key.pem", &Certificate::new().key);
+    let node = node.config("tls.cert", cert).config("tls.key", key);
+    for args in [["check"], ["serve"]] {
+        let (status, _, error) = node.command(&args, "");
+        assert_eq!(status.code(), Some(64), "{args:?}: {error}");
+        assert!(
+            error.contains("tls.cert") && error.contains("version 1"),
+            "{args:?}: {error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn that_is_not_valid_now_makes_the_node_degraded() {
+    for (from, until, expected) in [(-10, 80, "ok"), (1, 80, "degraded"), (-80, -1, "degraded")] {
+        let certificate = Certificate::between(from, until);
+        let node = node(&certificate).await;
+        let (_, health) = node.api("GET", "/health", Value::Null).await;
+        assert_eq!(health["status"], expected, "from {from} to {until}");
+        let (_, detailed) = node.api("GET", "/api/health/detailed", Value::Null).await;
+        let said = &detailed["certificate"];
+        let times = [&said["starts"], &said["expires"]].map(Value::as_str);
+        assert!(times[0].is_some() && times[0] < times[1], "{said}");
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     acme::{Kept, kept},
     app::accounts::rfc3339,
     config::Tls,
-    http::tls,
+    http::tls::{self, Lifetime},
 };
 
 const ABOUT: &str = "certificate";
@@ -21,7 +21,7 @@ pub(super) fn examine(patient: &Patient) -> Vec<Finding> {
     }
     if !config.acme.domains.is_empty() {
         let kept = kept(&config.acme, &config.node.data_dir);
-        return vec![judge_kept(&kept, patient.running.is_some(), patient.now)];
+        return vec![judge_kept(&kept, patient.node.is_there(), patient.now)];
     }
     vec![Finding::ok(ABOUT, "none is configured: plain HTTP")]
 }
@@ -30,8 +30,12 @@ fn of_files(files: &Tls, now: i64) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.push(match tls::acceptor(Some(files)) {
         Ok(shown) => {
-            let until = shown.map_or(0, |shown| shown.expires);
-            judge(until, now, "renew it; the node shows new files by itself")
+            let lifetime = shown.and_then(|shown| shown.lifetime);
+            judge(
+                lifetime,
+                now,
+                "renew it; the node shows new files by itself",
+            )
         }
         Err(error) => Finding::problem(ABOUT, error.to_string()).advise(
             "see that both files are PEM, belong together and can be read by the node's user",
@@ -50,16 +54,27 @@ fn open_to_all(path: &Path) -> Option<u32> {
     (mode & 0o007 != 0).then_some(mode)
 }
 
-fn judge(until: i64, now: i64, advice: &str) -> Finding {
-    let seconds = u64::try_from(until).unwrap_or_default();
-    let shown = rfc3339(seconds.saturating_mul(1000));
+fn judge(lifetime: Option<Lifetime>, now: i64, advice: &str) -> Finding {
+    let shown = |seconds: i64| {
+        let seconds = u64::try_from(seconds).unwrap_or_default();
+        rfc3339(seconds.saturating_mul(1000))
+    };
+    let Some(Lifetime { from, until }) = lifetime else {
+        return Finding::warning(ABOUT, "when it ends cannot be read")
+            .advise("see what openssl x509 -noout -dates says of it");
+    };
+    if now < from {
+        return Finding::problem(ABOUT, format!("it is valid only from {}", shown(from)))
+            .advise("see whether the clock is right; clients refuse it until then");
+    }
     match until - now {
-        _ if until == 0 => Finding::warning(ABOUT, "when it ends cannot be read"),
-        left if left <= 0 => Finding::problem(ABOUT, format!("it ended at {shown}")).advise(advice),
-        left if left < 7 * DAY => {
-            Finding::warning(ABOUT, format!("it ends at {shown}")).advise(advice)
+        left if left < 0 => {
+            Finding::problem(ABOUT, format!("it ended at {}", shown(until))).advise(advice)
         }
-        _ => Finding::ok(ABOUT, format!("valid until {shown}")),
+        left if left < 7 * DAY => {
+            Finding::warning(ABOUT, format!("it ends at {}", shown(until))).advise(advice)
+        }
+        _ => Finding::ok(ABOUT, format!("valid until {}", shown(until))),
     }
 }
 
@@ -71,22 +86,22 @@ fn judge_kept(kept: &Kept, runs: bool, now: i64) -> Finding {
         return Finding::warning(ABOUT, what).advise("the node asks for another one");
     }
     let failures = kept.failures;
-    match kept.until {
+    match kept.lifetime {
         None if failures > 0 => {
             let what = format!("none yet: the CA was asked {failures} times in vain");
             Finding::problem(ABOUT, what).advise(advice)
         }
         None if runs => Finding::warning(ABOUT, "none yet").advise(advice),
         None => Finding::ok(ABOUT, "none yet: the node asks the CA when it starts"),
-        Some(until) if failures > 0 => {
-            let mut found = judge(until, now, advice);
+        Some(lifetime) if failures > 0 => {
+            let mut found = judge(Some(lifetime), now, advice);
             found.what = format!("{}; renewed {failures} times in vain", found.what);
             if found.mark == super::Mark::Ok {
                 found = Finding::warning(ABOUT, found.what).advise(advice);
             }
             found
         }
-        Some(until) => judge(until, now, advice),
+        Some(lifetime) => judge(Some(lifetime), now, advice),
     }
 }
 
@@ -95,18 +110,26 @@ mod tests {
     use super::super::Mark;
     use super::*;
 
+    fn until(until: i64) -> Option<Lifetime> {
+        Some(Lifetime { from: DAY, until })
+    }
+
     #[test]
     fn a_certificate_is_judged_by_what_is_left_of_it() {
-        assert_eq!(judge(100 * DAY, 10 * DAY, "").mark, Mark::Ok);
-        assert_eq!(judge(100 * DAY, 94 * DAY, "").mark, Mark::Warning);
-        assert_eq!(judge(100 * DAY, 100 * DAY, "").mark, Mark::Problem);
+        let mark = |now| judge(until(100 * DAY), now, "").mark;
+        assert_eq!(mark(10 * DAY), Mark::Ok);
+        assert_eq!(mark(94 * DAY), Mark::Warning);
+        assert_eq!(mark(100 * DAY), Mark::Warning);
+        assert_eq!(mark(100 * DAY + 1), Mark::Problem);
+        assert_eq!(mark(DAY - 1), Mark::Problem);
+        assert_eq!(judge(None, 10 * DAY, "").mark, Mark::Warning);
     }
 
     #[test]
     fn one_of_a_ca_is_judged_by_the_attempts_too() {
-        let mark = |until, failures, runs| {
+        let mark = |lifetime, failures, runs| {
             let kept = Kept {
-                until,
+                lifetime,
                 failures,
                 unusable: None,
             };
@@ -115,8 +138,8 @@ mod tests {
         assert_eq!(mark(None, 0, false), Mark::Ok);
         assert_eq!(mark(None, 0, true), Mark::Warning);
         assert_eq!(mark(None, 1, true), Mark::Problem);
-        assert_eq!(mark(Some(100 * DAY), 0, true), Mark::Ok);
-        assert_eq!(mark(Some(100 * DAY), 2, true), Mark::Warning);
-        assert_eq!(mark(Some(9 * DAY), 2, true), Mark::Problem);
+        assert_eq!(mark(until(100 * DAY), 0, true), Mark::Ok);
+        assert_eq!(mark(until(100 * DAY), 2, true), Mark::Warning);
+        assert_eq!(mark(until(9 * DAY), 2, true), Mark::Problem);
     }
 }

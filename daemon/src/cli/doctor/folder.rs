@@ -38,6 +38,7 @@ pub(super) fn examine(patient: &Patient) -> Vec<Finding> {
     let mut findings = vec![judge_folder(path, &about)];
     findings.extend(disk(path));
     findings.push(store(patient));
+    findings.extend(leftovers(&patient.config.node.store_dir()));
     findings
 }
 
@@ -143,7 +144,7 @@ fn judge_disk(free: u64, kind: u64) -> Finding {
 
 /// What the running node says; else what can be seen without opening it.
 fn store(patient: &Patient) -> Finding {
-    if let Some(said) = &patient.running {
+    if let Some(said) = patient.node.says() {
         let storage = &said["storage"];
         let message = storage["message"].as_str().unwrap_or_default();
         return match storage["status"].as_str() {
@@ -155,6 +156,7 @@ fn store(patient: &Patient) -> Finding {
         };
     }
     match look(&patient.config.node.store_dir()) {
+        Ok(_) if patient.node.is_there() => Finding::ok(STORE, "a node has it open"),
         Ok(seen) => judge_store(&seen),
         Err(error) => Finding::problem(STORE, said(&error)).advise("run this as the node's user"),
     }
@@ -170,16 +172,30 @@ fn judge_store(seen: &Look) -> Finding {
     if !seen.there {
         return Finding::ok(STORE, "there is none; the first start makes it");
     }
-    if seen.kept > 0 {
-        let what = format!("{} copies of a damaged store lie beside it", seen.kept);
-        return Finding::warning(STORE, what)
-            .advise("see the log of that time and the disk's health; remove them if all is well");
-    }
     if !seen.clean {
         return Finding::warning(STORE, "the last run did not close it")
             .advise("the next start checks it; see why the last one ended");
     }
     Finding::ok(STORE, "the last run closed it; each start checks it")
+}
+
+/// What lies beside the store, whether a node runs or not.
+fn leftovers(store: &Path) -> Vec<Finding> {
+    let Ok(seen) = look(store) else {
+        return Vec::new();
+    };
+    let mut findings = Vec::new();
+    if seen.kept > 0 {
+        let what = format!("{} copies of a damaged store lie beside it", seen.kept);
+        let advice = "see the log of that time and the disk's health; remove them if all is well";
+        findings.push(Finding::warning(STORE, what).advise(advice));
+    }
+    if let Some(path) = seen.restoring {
+        let what = format!("{} is what a restore has written so far", path.display());
+        let advice = "if none runs now it was killed: remove it, and restore again";
+        findings.push(Finding::warning(STORE, what).advise(advice));
+    }
+    findings
 }
 
 #[cfg(test)]
@@ -205,6 +221,7 @@ mod tests {
             damaged: false,
             clean: true,
             kept: 0,
+            restoring: None,
         };
         let mark = |change: fn(&mut Look)| {
             let mut seen = sound.clone();
@@ -214,7 +231,6 @@ mod tests {
         assert_eq!(mark(|_| {}), Mark::Ok);
         assert_eq!(mark(|seen| seen.there = false), Mark::Ok);
         assert_eq!(mark(|seen| seen.clean = false), Mark::Warning);
-        assert_eq!(mark(|seen| seen.kept = 1), Mark::Warning);
         assert_eq!(mark(|seen| seen.damaged = true), Mark::Problem);
     }
 }

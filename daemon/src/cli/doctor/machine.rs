@@ -15,8 +15,8 @@ const FEW: u64 = 1000;
 
 /// How many files may be open.
 pub(super) fn open_files(patient: &Patient) -> Vec<Finding> {
-    let of_node = patient.running.as_ref();
-    let of_node = of_node.and_then(|said| said["openFiles"]["limit"].as_u64());
+    let said = patient.node.says();
+    let of_node = said.and_then(|said| said["openFiles"]["limit"].as_u64());
     let wanted = patient.config.limits.connections as u64;
     vec![judge_files(of_node, file_limit(), wanted)]
 }

@@ -5,9 +5,8 @@ use std::{
     net::{SocketAddr, TcpListener, UdpSocket},
 };
 
-use serde_json::Value;
-
 use super::{Finding, Patient};
+use crate::gateway::Listening;
 
 const ABOUT: &str = "ports";
 
@@ -20,16 +19,13 @@ pub(super) fn examine(patient: &Patient) -> Vec<Finding> {
     if config.cluster.key.is_some() {
         wanted.push(("cluster.listen", "cluster", config.cluster.listen));
     }
-    if patient.running.is_some() {
-        let file = config.node.data_dir.join("listening.json");
-        let listening = std::fs::read(file).unwrap_or_default();
-        let listening: Value = serde_json::from_slice(&listening).unwrap_or_default();
-        let ours = |(key, name, address): &(&'static str, &str, SocketAddr)| match listening[name]
-            .as_str()
-        {
-            Some(at) => Finding::ok(ABOUT, format!("{key}: the node listens on {at}")),
-            None => Finding::warning(ABOUT, format!("{key} = {address} is not in use"))
-                .advise("it was configured after the node's start: restart it"),
+    if patient.node.is_there() {
+        let Some(listening) = Listening::read(&config.node.data_dir) else {
+            let what = "where the node listens is not known";
+            return vec![Finding::warning(ABOUT, what).advise("it has only begun: look again")];
+        };
+        let ours = |(key, name, address): &(&'static str, &str, SocketAddr)| {
+            judge_own(key, *address, in_use(&listening, name))
         };
         return wanted.iter().map(ours).collect();
     }
@@ -42,6 +38,36 @@ pub(super) fn examine(patient: &Patient) -> Vec<Finding> {
         judge(key, address, bound)
     };
     wanted.into_iter().map(free).collect()
+}
+
+/// Where the node listens under a name, and whether systemd has chosen it.
+fn in_use(listening: &Listening, name: &str) -> Option<(SocketAddr, bool)> {
+    let at = match name {
+        "public" => Some(listening.public),
+        "private" => Some(listening.private),
+        _ => listening.cluster,
+    };
+    let handed = listening.handed.iter().any(|handed| handed == name);
+    at.map(|at| (at, handed))
+}
+
+fn judge_own(key: &str, wanted: SocketAddr, used: Option<(SocketAddr, bool)>) -> Finding {
+    const ADVICE: &str = "it was configured after the node's start: restart it";
+    match used {
+        Some((at, true)) => Finding::ok(
+            ABOUT,
+            format!("{key}: systemd listens on {at} for the node"),
+        ),
+        // Port 0 is any.
+        Some((at, _)) if at == wanted || (wanted.port() == 0 && at.ip() == wanted.ip()) => {
+            Finding::ok(ABOUT, format!("{key}: the node listens on {at}"))
+        }
+        Some((at, _)) => {
+            let what = format!("{key} = {wanted}, and the node listens on {at}");
+            Finding::warning(ABOUT, what).advise(ADVICE)
+        }
+        None => Finding::warning(ABOUT, format!("{key} = {wanted} is not in use")).advise(ADVICE),
+    }
 }
 
 fn judge(key: &str, address: SocketAddr, bound: io::Result<()>) -> Finding {
@@ -63,4 +89,27 @@ fn judge(key: &str, address: SocketAddr, bound: io::Result<()>) -> Finding {
         _ => format!("choose another {key}"),
     };
     Finding::problem(ABOUT, format!("{key} = {address}: {error}")).advise(advice)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Mark;
+    use super::*;
+
+    #[test]
+    fn a_port_that_differs_from_the_settings_is_told() {
+        let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let mark = |wanted: &str, at: &str, handed| {
+            judge_own("k", address(wanted), Some((address(at), handed))).mark
+        };
+        assert_eq!(mark("127.0.0.1:1", "127.0.0.1:1", false), Mark::Ok);
+        assert_eq!(mark("127.0.0.1:0", "127.0.0.1:1", false), Mark::Ok);
+        assert_eq!(mark("127.0.0.1:2", "127.0.0.1:1", false), Mark::Warning);
+        assert_eq!(mark("127.0.0.1:0", "0.0.0.0:1", false), Mark::Warning);
+        assert_eq!(mark("127.0.0.1:2", "0.0.0.0:443", true), Mark::Ok);
+        assert_eq!(
+            judge_own("k", address("127.0.0.1:2"), None).mark,
+            Mark::Warning
+        );
+    }
 }

@@ -34,7 +34,10 @@ pub(crate) struct Answer {
 pub(crate) struct Lines(pub(super) mpsc::Receiver<Bytes>);
 
 /// Names the nodes that did not answer, if any: then the rest is not all that there is.
-pub(super) fn with_silent(mut body: serde_json::Value, silent: &[Arc<str>]) -> serde_json::Value {
+pub(in crate::http) fn with_silent(
+    mut body: serde_json::Value,
+    silent: &[Arc<str>],
+) -> serde_json::Value {
     if let Some(fields) = body.as_object_mut().filter(|_| !silent.is_empty()) {
         fields.insert("unreachable".to_owned(), serde_json::json!(silent));
     }
@@ -74,6 +77,14 @@ impl Answer {
     /// It is gone.
     pub(super) fn deleted() -> Self {
         Self::new(StatusCode::NO_CONTENT, Bytes::new())
+    }
+
+    /// It is over, except perhaps on these nodes.
+    pub(super) fn ended(silent: &[Arc<str>]) -> Self {
+        match silent {
+            [] => Self::deleted(),
+            _ => Self::ok(&with_silent(serde_json::json!({}), silent)),
+        }
     }
 
     /// The HTTP form.

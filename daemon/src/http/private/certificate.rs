@@ -11,12 +11,14 @@ use crate::{
 
 /// The certificate, and how the next one comes; null if the node speaks no TLS.
 pub(super) fn view(node: &Node) -> Value {
-    if node.tls.is_none() {
+    let Some(tls) = &node.tls else {
         return Value::Null;
-    }
+    };
+    let lifetime = tls.now().lifetime;
     let (shown, failed) = node.certificate.counts();
     json!({
-        "expires": time(node.certificate.expires()),
+        "starts": lifetime.and_then(|it| time(it.from)),
+        "expires": lifetime.and_then(|it| time(it.until)),
         "shown": shown,
         "failed": failed,
         "acme": node.acme.as_ref().map(acme_view),
@@ -47,13 +49,12 @@ fn time(seconds: i64) -> Option<String> {
 
 /// The figures of a node that speaks TLS.
 pub(super) fn expose(node: &Node, text: &mut Exposition) {
-    if node.tls.is_none() {
-        return;
-    }
+    let Some(tls) = &node.tls else { return };
     let (shown, failed) = node.certificate.counts();
     let name = "tls_certificate_expires_seconds";
     let help = "When the certificate that is shown ends, unix time.";
-    text.single(name, "gauge", help, node.certificate.expires());
+    let lifetime = tls.now().lifetime;
+    text.single(name, "gauge", help, lifetime.map_or(0, |it| it.until));
     let help = "Certificates shown since the start, the first included.";
     text.single("tls_certificates_total", "counter", help, shown);
     let name = "tls_certificates_failed_total";

@@ -13,24 +13,14 @@ use hyper::{
 };
 
 use super::answer::Response;
+use crate::http::built_in::{CSS, File, HTML, SCRIPT, SVG, files, find};
 
 /// What the page may load and do: its own files and its own node, nothing else.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
     require-trusted-types-for 'script'; trusted-types 'none'";
 
-const HTML: &str = "text/html; charset=utf-8";
-const CSS: &str = "text/css; charset=utf-8";
-const SCRIPT: &str = "text/javascript; charset=utf-8";
-const SVG: &str = "image/svg+xml";
-
-macro_rules! files {
-    ($($path:literal => $kind:expr, $file:literal;)*) => {
-        [$(($path, $kind, include_str!(concat!("page/", $file)))),*]
-    };
-}
-
-const FILES: [(&str, &str, &str); 15] = files! {
+const FILES: &[File] = files! {
     "/admin/" => HTML, "index.html";
     "/admin/style.css" => CSS, "style.css";
     "/admin/icon.svg" => SVG, "icon.svg";
@@ -61,7 +51,7 @@ pub(super) fn answer(head: &Parts) -> Option<Response> {
         response.headers_mut().insert(LOCATION, to);
         return Some(response);
     }
-    let (_, kind, body) = FILES.iter().find(|(known, ..)| *known == path)?;
+    let (_, kind, body) = find(FILES, path)?;
     Some(with_headers(kind, body))
 }
 
@@ -89,8 +79,9 @@ mod tests {
     use super::*;
 
     fn text(path: &str) -> &'static str {
-        let file = FILES.iter().find(|(known, ..)| *known == path);
-        file.unwrap_or_else(|| panic!("{path} is not served")).2
+        find(FILES, path)
+            .unwrap_or_else(|| panic!("{path} is not served"))
+            .2
     }
 
     fn named<'t>(text: &'t str, before: &str, end: char) -> Vec<&'t str> {

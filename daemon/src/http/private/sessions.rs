@@ -1,6 +1,6 @@
 //! Sessions, made and ended by a backend.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{Api, answer::Answer, emit::Outcome, fields::Fields};
 use crate::{
@@ -34,20 +34,19 @@ pub(super) async fn show(api: &Api, id: &str) -> Outcome {
 /// Ends a session and its sockets.
 pub(super) async fn delete(api: &Api, id: &str) -> Outcome {
     let ended = api.accounts.revoke_session(id, now_ms()).await?;
-    end_sockets(&api.node, ended).await;
-    Ok(Answer::deleted())
+    Ok(Answer::ended(&end_sockets(&api.node, ended).await))
 }
 
 /// Ends all sessions of a user and their sockets.
 pub(super) async fn delete_all(api: &Api, user: &str) -> Outcome {
     let ended = api.accounts.revoke_user(user, now_ms()).await?;
-    end_sockets(&api.node, ended).await;
-    Ok(Answer::deleted())
+    Ok(Answer::ended(&end_sockets(&api.node, ended).await))
 }
 
-/// Ends the sockets that live under sessions which have ended, on all nodes.
-pub(crate) async fn end_sockets(node: &Node, ended: Ended) {
-    node.relay().end_sessions(node, ended).await;
+/// Ends the sockets that live under sessions which have ended, on all nodes. Names the nodes that did
+/// not answer: they are told again until they do.
+pub(crate) async fn end_sockets(node: &Node, ended: Ended) -> Vec<Arc<str>> {
+    node.relay().end_sessions(node, ended).await.silent
 }
 
 /// Ends one session if it is this user's, with its sockets.
@@ -67,7 +66,9 @@ pub(crate) async fn log_out(
         return Ok(());
     }
     match accounts.revoke_session(id, now_ms()).await {
-        Ok(ended) => end_sockets(node, ended).await,
+        Ok(ended) => {
+            end_sockets(node, ended).await;
+        }
         Err(AccountError::NotFound(_)) => {}
         Err(error) => return Err(error),
     }

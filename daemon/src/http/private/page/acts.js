@@ -35,7 +35,7 @@ export const acts = {
       title: `Revoke all sessions of ${visible(id)}?`,
       text: 'The sessions end and their sockets with them, on all nodes. The user has to log in again.',
       yes: 'Revoke sessions',
-      act: () => revoke(id),
+      act: async () => (await ask('DELETE', path('users', id, 'sessions'))) ?? {},
       done: () => `The sessions of ${visible(id)} have ended.`,
       missed: LATER,
       after,
@@ -50,12 +50,6 @@ async function disconnectSocket(id) {
     if (error.status !== 404) throw error;
     return { sockets: 0, unreachable: await silentOf('rooms', id).catch(() => null) };
   }
-}
-
-// The answer names nobody: who does not answer to the next question did not answer to this one.
-async function revoke(id) {
-  await ask('DELETE', path('users', id, 'sessions'));
-  return { unreachable: await silentOf('users', id).catch(() => null) };
 }
 
 // What to say of nodes that an act did not reach; empty if it reached all.
