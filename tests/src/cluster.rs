@@ -18,7 +18,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::netns::Network;
-use crate::{Node, PATIENCE, RunningNode, SioClient};
+use crate::{Node, PATIENCE, RunningNode, SioClient, port};
 
 /// The port of every node that has an address to itself.
 const PORT: u16 = 7946;
@@ -366,6 +366,6 @@ pub fn member(name: &str, key: &str) -> Node {
         .config("limits.events_per_minute_per_user", 0)
         .config("limits.subscriptions_per_user", 0)
         .config("cluster.key", key)
-        .config("cluster.listen", "127.0.0.1:0")
+        .config("cluster.listen", port::address())
         .tables(NEWS)
 }

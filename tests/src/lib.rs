@@ -35,6 +35,7 @@ pub mod mongod;
 pub mod netns;
 pub mod node;
 pub mod pebble;
+pub mod port;
 pub mod process;
 pub mod raw_http;
 pub mod relay;

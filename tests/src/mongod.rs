@@ -17,10 +17,8 @@
 mod fail;
 mod shared;
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use mongodb::bson::{Document, doc};
@@ -28,7 +26,7 @@ use mongodb::{Client, Database};
 use tempfile::TempDir;
 
 use crate::process::Process;
-use crate::{Certificate, PATIENCE, eventually};
+use crate::{Certificate, PATIENCE, eventually, port};
 
 pub use fail::Fail;
 pub use shared::SharedMongo;
@@ -196,7 +194,7 @@ impl Mongod {
                 written.expect("the test's folder can be written");
             }
         }
-        let port = free_port();
+        let port = port::free();
         let process = spawn(kind, port, home.path());
         let mut mongod = Mongod {
             process,
@@ -339,21 +337,6 @@ fn binary() -> PathBuf {
         path.display()
     );
     path
-}
-
-/// A port that nobody listens on, below those that the system hands out by itself: `mongod` does
-/// not tell which one it got.
-pub(crate) fn free_port() -> u16 {
-    const FIRST: u16 = 20_000;
-    const COUNT: u16 = 12_000;
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    // Programs that run at the same time begin at different places.
-    let start = std::process::id() as u16 % 120 * 100;
-    let port = (0..COUNT).find_map(|_| {
-        let port = FIRST + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % COUNT;
-        TcpListener::bind(("127.0.0.1", port)).ok().map(|_| port)
-    });
-    port.expect("a port is free")
 }
 
 /// Waits for something of MongoDB within the test's patience.

@@ -18,6 +18,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::port;
 use crate::process::Process;
 use crate::raw_http::{RawHttp, Response};
 use crate::sio::Connector;
@@ -65,8 +66,8 @@ impl Node {
         };
         let data = node.home.path().join("data");
         node.config("node.data_dir", data.to_str().expect("a path in UTF-8"))
-            .config("listen.public", "127.0.0.1:0")
-            .config("listen.private", "127.0.0.1:0")
+            .config("listen.public", port::address())
+            .config("listen.private", port::address())
             .config("limits.connections_per_minute_per_ip", 0)
             .config("drain.spread", "50ms")
             .config("drain.deadline", "5s")

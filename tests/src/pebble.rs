@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::process::Process;
 use crate::tls::{Certificate, Trust};
-use crate::{PATIENCE, RawHttp, mongod};
+use crate::{PATIENCE, RawHttp, port};
 
 /// What it logs once it listens.
 const LISTENS: &str = "ACME directory available";
@@ -26,23 +26,18 @@ pub struct Pebble {
     ports: [u16; 2],
 }
 
-/// A port that nobody has, for a node that a CA is to find there.
-pub fn free_port() -> u16 {
-    mongod::free_port()
-}
-
 impl Pebble {
     /// Starts one that looks for proofs at this port of `localhost`, and whose certificates are valid
     /// for so many seconds.
     pub async fn start(proofs: u16, seconds: u64) -> Pebble {
-        Pebble::start_on(free_port(), proofs, seconds).await
+        Pebble::start_on(port::free(), proofs, seconds).await
     }
 
     /// The same on a port that a node was told before.
     pub async fn start_on(port: u16, proofs: u16, seconds: u64) -> Pebble {
         let home = tempfile::tempdir().expect("a temporary folder can be made");
         let certificate = Certificate::new();
-        let ports = [port, free_port()];
+        let ports = [port, port::free()];
         let file = |name: &str, text: &str| {
             let path = home.path().join(name);
             fs::write(&path, text).expect("the test's folder can be written");

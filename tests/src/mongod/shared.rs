@@ -7,10 +7,8 @@ use std::time::{Duration, Instant};
 use mongodb::{Client, Database};
 use tokio::sync::OnceCell;
 
-use super::{
-    ALONE, Kind, LISTENS, Mongod, SET, client, command, free_port, initiate, is_primary, soon,
-};
-use crate::eventually;
+use super::{ALONE, Kind, LISTENS, Mongod, SET, client, command, initiate, is_primary, soon};
+use crate::{eventually, port};
 
 /// Ends the server with the program that started it, however that ends: the pipe that it waits on
 /// closes. `$1` is the server's folder, the rest its command line.
@@ -78,7 +76,7 @@ async fn start() -> Running {
     let home = tempfile::Builder::new().prefix("tidings-mongod-").tempdir();
     // The watcher removes it.
     let home = home.expect("a temporary folder can be made").keep();
-    let port = free_port();
+    let port = port::free();
     let kind = Kind {
         replica_set: true,
         ..ALONE

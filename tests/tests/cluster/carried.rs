@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tidings_tests::cluster::new_key;
 use tidings_tests::node::API_KEY;
+use tidings_tests::port;
 use tidings_tests::{
     Balancer, Certificate, Cluster, EnginePolling, EngineWs, Incoming, Node, RawHttp,
     RunningCluster, RunningNode, Script, eventually,
@@ -467,7 +468,7 @@ mod clients {
             let node = node
                 .config("node.name", name)
                 .config("cluster.key", key)
-                .config("cluster.listen", "127.0.0.1:0")
+                .config("cluster.listen", port::address())
                 .config("cluster.seeds", json!(seeds));
             nodes.push(node.start().await);
         }

@@ -1,12 +1,11 @@
 //! Black-box drivers of profile `kit` on three nodes: what a user of Socket.IO's cluster adapters
 //! relies on, with the unmodified JavaScript client.
 
-use std::net::UdpSocket;
 use std::path::Path;
 
 use futures_util::future::join_all;
 use tidings_tests::cluster::new_key;
-use tidings_tests::{Conformance, Profile, Script};
+use tidings_tests::{Conformance, Profile, Script, port};
 
 const NODES: usize = 3;
 
@@ -14,15 +13,7 @@ const NODES: usize = 3;
 async fn three(home: &Path) -> Vec<Conformance> {
     let key = home.join("cluster.key");
     std::fs::write(&key, new_key()).expect("the test's folder can be written");
-    // Free a moment ago; nobody else is given them that soon.
-    let held: Vec<UdpSocket> = (0..NODES)
-        .map(|_| UdpSocket::bind("127.0.0.1:0").expect("loopback has free ports"))
-        .collect();
-    let addresses: Vec<String> = held
-        .iter()
-        .map(|socket| socket.local_addr().expect("it is bound").to_string())
-        .collect();
-    drop(held);
+    let addresses: Vec<String> = (0..NODES).map(|_| port::address()).collect();
     let nodes = addresses.iter().enumerate().map(|(n, address)| {
         let file = home.join(format!("node-{n}.toml"));
         let config = format!(

@@ -4,7 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use serde_json::{Value, json};
-use tidings_tests::pebble::{directory, free_port};
+use tidings_tests::pebble::directory;
+use tidings_tests::port;
 use tidings_tests::{Certificate, Node, Pebble, RawHttp, RunningNode, Trust, eventually};
 
 const DAY: u64 = 86_400;
@@ -46,7 +47,7 @@ async fn certificate(node: &RunningNode) -> Value {
 
 #[tokio::test]
 async fn is_issued_and_kept_over_a_restart() {
-    let port = free_port();
+    let port = port::free();
     let pebble = Pebble::start(port, 90 * DAY).await;
     let mut node = at(port, &pebble).start().await;
     let trust = pebble.trust().await;
@@ -88,7 +89,7 @@ async fn is_issued_and_kept_over_a_restart() {
 
 #[tokio::test]
 async fn is_renewed_under_connected_clients() {
-    let port = free_port();
+    let port = port::free();
     let pebble = Pebble::start(port, 9).await;
     let node = at(port, &pebble).start().await;
     let trust = pebble.trust().await;
@@ -135,7 +136,7 @@ async fn a_ca_that_fails_leaves_the_old_certificate_and_is_told() {
 
 #[tokio::test]
 async fn without_one_clients_are_refused_until_the_ca_is_there() {
-    let (port, ca) = (free_port(), free_port());
+    let (port, ca) = (port::free(), port::free());
     let node = Node::new();
     // It is not known yet by whom the CA will be known.
     let authority = node.file("authority.pem", &Certificate::new().authority);
@@ -168,7 +169,7 @@ async fn without_one_clients_are_refused_until_the_ca_is_there() {
 
 #[tokio::test]
 async fn a_domain_that_leads_elsewhere_is_told_and_restarts_do_not_hammer_the_ca() {
-    let (port, elsewhere) = (free_port(), free_port());
+    let (port, elsewhere) = (port::free(), port::free());
     let pebble = Pebble::start(elsewhere, 90 * DAY).await;
     let mut node = at(port, &pebble).start().await;
     let failed = async |node: &RunningNode, count: u32| {

@@ -9,7 +9,7 @@ use std::process::ExitStatus;
 use mongodb::bson::doc;
 use serde_json::{Value, json};
 use tidings_tests::cluster::{member, new_key};
-use tidings_tests::pebble::free_port;
+use tidings_tests::port;
 use tidings_tests::{Certificate, Mongod, Node};
 
 /// What a doctor says: `mark about what → advice` for each finding.
@@ -228,7 +228,7 @@ async fn finds_certificates_that_end_and_keys_that_everybody_may_read() {
 
 #[tokio::test]
 async fn reaches_for_the_other_nodes_of_its_cluster_and_leaves_no_trace() {
-    let (key, nobody) = (new_key(), free_port());
+    let (key, nobody) = (new_key(), port::free());
     let one = member("a", &key).start().await;
     let seeds = json!([one.cluster_address(), format!("127.0.0.1:{nobody}")]);
     let asking = |key: &str| {
