@@ -5,6 +5,8 @@
 
 mod acceptor;
 mod cluster;
+mod configured;
+mod drain;
 mod history;
 mod listening;
 mod tasks;
@@ -18,53 +20,40 @@ use std::{
         atomic::{AtomicBool, AtomicU8},
     },
     thread::JoinHandle,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use tidings_cluster::Cluster;
-use tidings_storage::{
-    OpenError, Store, StoreConfig, StoreError,
-    mongo::{
-        Mongo, MongoConfig, MongoSessions,
-        session::{Cipher, SessionFormat},
-    },
-};
-use tokio::{
-    net::TcpListener,
-    sync::{mpsc, oneshot},
-};
+use tidings_storage::{OpenError, OpenReport, Store, StoreConfig, StoreError, mongo::Mongo};
+use tokio::{net::TcpListener, sync::mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub(crate) use configured::{RESERVED_FILES, access, rules};
+pub use configured::{file_limit, open_mongo};
+use configured::{settings, shards, shared_sessions};
+pub use drain::Drained;
 pub(crate) use listening::BACKLOG;
 pub use listening::{Listening, bind};
 
 use crate::{
     acme::Acme,
     admin_ui::{self, Watch},
-    app::{
-        handler::Handler,
-        limits::{Limits, Rules},
-        shared::{Ages, SharedSessions},
+    app::{handler::Handler, limits::Limits, shared::SharedSessions},
+    config::{Channel, Config},
+    http::{
+        public::Routes,
+        tls::{self, Shown, TlsError},
     },
-    config::{AuthMode, Channel, Config},
-    http::{origin::OriginPolicy, public::Routes},
     hub::Hub,
     live::Live,
-    node::{Access, Ids, Node, Phase, Settings, now_ms},
+    node::{Ids, Node, Phase, now_ms},
     recovery::{desk::Desk, feed},
     relay::Relay,
-    shard::{
-        command::{Command, JOB_CAPACITY, Load, MAILBOX_CAPACITY, ShardHandle},
-        machine::Timing,
-        thread,
-    },
+    shard::{command::JOB_CAPACITY, thread},
 };
 
 /// Emits of handlers that wait for the switchboard.
 const EMIT_CAPACITY: usize = 1024;
-
-/// Open files kept for everything that is not a client.
-pub(crate) const RESERVED_FILES: u64 = 256;
 
 /// Why a node did not start. No client was served.
 #[derive(Debug, thiserror::Error)]
@@ -114,7 +103,7 @@ pub enum StartError {
     Thread(#[source] io::Error),
     /// The certificate or its key cannot be used.
     #[error(transparent)]
-    Tls(#[from] crate::http::tls::TlsError),
+    Tls(#[from] TlsError),
     /// The node cannot be one of several.
     #[error("the cluster cannot be joined ([cluster]): {0}")]
     Cluster(#[from] tidings_cluster::StartError),
@@ -182,67 +171,20 @@ pub struct Gateway {
 }
 
 /// Opens the store in a configuration's data folder.
-pub fn open_store(config: &Config) -> Result<(Store, tidings_storage::OpenReport), OpenError> {
+pub fn open_store(config: &Config) -> Result<(Store, OpenReport), OpenError> {
     Store::open(StoreConfig::new(config.node.store_dir()))
 }
 
-/// The MongoDB that a configuration names. Waits for nothing.
-pub fn open_mongo(config: &Config) -> Result<Option<Mongo>, StartError> {
-    let mongodb = &config.mongodb;
-    let open = |uri: &crate::config::Secret| {
-        Mongo::open(MongoConfig {
-            uri: uri.expose().to_owned(),
-            database: Some(mongodb.database.clone()).filter(|name| !name.is_empty()),
-            timeout: mongodb.timeout,
-        })
-    };
-    let opened = mongodb.uri.as_ref().map(open).transpose();
-    opened.map_err(|error| StartError::Application(format!("mongodb.uri: {error}")))
+/// What clients are shown, if the node speaks TLS, and who asks a CA for what comes next.
+fn certificate(config: &Config) -> Result<(Option<Shown>, Option<Acme>), TlsError> {
+    match Acme::open(&config.acme, &config.node.data_dir)? {
+        Some((acme, shown)) => Ok((Some(shown), Some(acme))),
+        None => Ok((tls::acceptor(config.tls.as_ref())?, None)),
+    }
 }
 
-/// The logins that an application keeps in MongoDB, if they are shared and asked for.
-fn shared_sessions(
-    config: &Config,
-    mongo: Option<&Mongo>,
-    store: &Store,
-) -> Option<SharedSessions> {
-    let (mongodb, session) = (&config.mongodb, &config.session);
-    if mongodb.sessions.is_empty() || config.auth.mode == AuthMode::None {
-        return None;
-    }
-    let format = SessionFormat {
-        user_field: session.user_field.clone(),
-        document_id: session.document_id.clone(),
-        cipher: session.secret.as_ref().map(|it| Cipher::new(it.expose())),
-    };
-    let sessions = MongoSessions::new(mongo?.clone(), &mongodb.sessions, format);
-    let ages = Ages {
-        cache: session.cache,
-        recheck: session.recheck,
-    };
-    Some(SharedSessions::new(sessions, store.clone(), ages))
-}
-
-/// Builds a node: opens the store, then everything upon it.
-pub async fn build<F>(
-    config: &Config,
-    extras: Extras,
-    application: F,
-) -> Result<Gateway, StartError>
-where
-    F: AsyncFnOnce(Ground) -> Result<Application, String>,
-{
-    let files = crate::http::tls::acceptor(config.tls.as_ref())?;
-    let acme = Acme::open(&config.acme, &config.node.data_dir)
-        .map_err(crate::http::tls::TlsError::Pair)?;
-    let (acme, tls) = match acme {
-        Some((acme, shown)) => (Some(acme), Some(shown)),
-        None => (None, files),
-    };
-    let certificate = crate::http::tls::Figures::default();
-    if tls.as_ref().is_some_and(|tls| tls.lifetime.is_some()) {
-        certificate.renewed();
-    }
+/// Opens the store, and tells the log how it was found.
+async fn open_told(config: &Config) -> Result<(Store, OpenReport), StartError> {
     let opening = config.clone();
     let (store, report) = tokio::task::spawn_blocking(move || open_store(&opening))
         .await
@@ -254,6 +196,24 @@ where
         took = ?report.took,
         "store open"
     );
+    Ok((store, report))
+}
+
+/// Builds a node: opens the store, then everything upon it.
+pub async fn build<F>(
+    config: &Config,
+    extras: Extras,
+    application: F,
+) -> Result<Gateway, StartError>
+where
+    F: AsyncFnOnce(Ground) -> Result<Application, String>,
+{
+    let (tls, acme) = certificate(config)?;
+    let figures = tls::Figures::default();
+    if tls.as_ref().is_some_and(|tls| tls.lifetime.is_some()) {
+        figures.renewed();
+    }
+    let (store, report) = open_told(config).await?;
     let limits = Limits::new(rules(config));
     limits.load(&store, now_ms()).await?;
     let relay = Arc::new(Relay::default());
@@ -306,7 +266,7 @@ where
             config.recovery.window,
         ),
         tls: tls.map(Live::new),
-        certificate,
+        certificate: figures,
         acme,
         jobs,
         emits,
@@ -420,72 +380,6 @@ impl Gateway {
     pub fn ready(&self) {
         self.node.enter(Phase::Ready);
     }
-
-    /// Drains: clients are moved away, emits in flight are finished, everything is written. Says
-    /// what was cut when the deadline came first.
-    pub async fn drain(self) -> Drained {
-        let Self {
-            node,
-            limits,
-            store,
-            shards,
-            tasks,
-            feed,
-            stop,
-            drain,
-            channels: _,
-        } = self;
-        let deadline = tokio::time::Instant::now() + drain.deadline;
-        node.enter(Phase::Draining);
-        let cluster = node.relay.cluster().cloned();
-        if let Some(cluster) = &cluster {
-            cluster.drain();
-        }
-        let moved = tokio::time::timeout_at(deadline, move_clients(&node, drain.spread)).await;
-        // From here on emits are refused; those that were taken are still committed and fed.
-        node.enter(Phase::Closed);
-        stop.cancel();
-        tasks.close();
-        let finished = tokio::time::timeout_at(deadline, tasks.wait()).await;
-        if let Err(error) = limits.save(&store, now_ms()).await {
-            tracing::warn!(%error, "counters could not be saved");
-        }
-        let fed = tokio::time::timeout_at(deadline, close_history(&node, feed)).await;
-        // The peers had until now to ask for what they lack.
-        if let Some(cluster) = &cluster {
-            cluster.stop().await;
-        }
-        let closed = store.close().await;
-        if let Err(error) = &closed {
-            tracing::error!(%error, "the store did not close cleanly");
-        }
-        drop(node);
-        // The shards end with the last handle to their mailboxes, which is the process's end.
-        drop(shards);
-        Drained {
-            clients: moved.is_ok(),
-            work: finished.is_ok() && fed.is_ok(),
-            store: closed.is_ok(),
-        }
-    }
-}
-
-/// How a drain went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Drained {
-    /// All clients were told to move.
-    pub clients: bool,
-    /// All work was finished.
-    pub work: bool,
-    /// The store was closed.
-    pub store: bool,
-}
-
-impl Drained {
-    /// Whether nothing was cut.
-    pub fn is_clean(self) -> bool {
-        self.clients && self.work && self.store
-    }
 }
 
 /// Work that is dropped where it awaits once the node stops; nothing of it outlives the node.
@@ -494,117 +388,6 @@ async fn ending(stop: CancellationToken, work: impl Future<Output = ()>) {
         () = work => {}
         () = stop.cancelled() => {}
     }
-}
-
-/// Others own the slots from here on; what was appended here is stored and fed.
-async fn close_history(node: &Node, feed: tokio::task::JoinHandle<()>) {
-    let history = node.recovery.history();
-    history.hand_over(HAND_OVER).await;
-    history.close().await;
-    // It has ended by itself, or panicked, which was said.
-    let _ = feed.await;
-}
-
-/// How long others may take to own this node's slots; what is not handed over is taken.
-const HAND_OVER: Duration = Duration::from_secs(3);
-
-async fn move_clients(node: &Node, spread: Duration) {
-    let mut waiting = Vec::new();
-    for shard in &node.hub.shards {
-        let (done, told) = oneshot::channel();
-        if shard
-            .mailbox
-            .send(Command::Drain { spread, done })
-            .await
-            .is_ok()
-        {
-            waiting.push(told);
-        }
-    }
-    for told in waiting {
-        let _ = told.await;
-    }
-}
-
-fn shards(config: &Config) -> (Vec<ShardHandle>, Vec<mpsc::Receiver<Command>>) {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let count = if config.node.shards == 0 {
-        cores
-    } else {
-        config.node.shards
-    };
-    (0..count.clamp(1, MAX_SHARDS))
-        .map(|_| {
-            let (mailbox, receiver) = mpsc::channel(MAILBOX_CAPACITY);
-            (
-                ShardHandle {
-                    mailbox,
-                    wake: Arc::default(),
-                    load: Arc::new(Load::default()),
-                },
-                receiver,
-            )
-        })
-        .unzip()
-}
-
-/// The registry keeps a bit for each shard.
-const MAX_SHARDS: usize = 64;
-
-fn settings(config: &Config, extras: Extras) -> Settings {
-    Settings {
-        name: config.node.name.clone(),
-        timing: Timing {
-            ping_interval: config.engine.ping_interval,
-            ping_timeout: config.engine.ping_timeout,
-            upgrade_timeout: config.engine.upgrade_timeout,
-            connect_timeout: config.auth.connect_timeout,
-        },
-        transports: config.engine.transports,
-        path: config.listen.path.clone(),
-        raw_path: extras.raw_path,
-        payload: config.limits.payload,
-        outbox: config.limits.outbox,
-        header: config.limits.header,
-    }
-}
-
-/// Whom a node with this configuration lets in.
-pub(crate) fn access(config: &Config) -> Access {
-    let origins = config
-        .http
-        .origins
-        .iter()
-        .filter_map(|origin| origin.to_string().parse().ok());
-    let files = file_limit().saturating_sub(RESERVED_FILES) as usize;
-    let connections = match config.limits.connections {
-        0 => files,
-        limit => limit.min(files),
-    };
-    Access {
-        connections,
-        proxies: config.http.trusted_proxies.clone(),
-        origins: OriginPolicy::new(origins),
-    }
-}
-
-/// The rules that go by a configuration's limits.
-pub(crate) fn rules(config: &Config) -> Rules {
-    let limits = &config.limits;
-    Rules {
-        events_per_user: limits.events_per_minute_per_user,
-        connections_per_ip: limits.connections_per_minute_per_ip,
-        subscriptions_per_user: limits.subscriptions_per_user,
-        logins_per_ip: limits.logins_per_minute_per_ip,
-        logins_per_user: limits.logins_per_minute_per_user,
-        abuse_windows: limits.abuse_windows,
-    }
-}
-
-/// How many files this process may have open.
-pub fn file_limit() -> u64 {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    limit.current.unwrap_or(u64::MAX)
 }
 
 fn random() -> u64 {
