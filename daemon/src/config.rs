@@ -11,7 +11,8 @@
 //! | `source` | a value as the file or the environment wrote it |
 //! | `load` | file and environment → `Config`, with all problems |
 //! | `channels` | `[channels.*]` and `[[namespaces]]` |
-//! | `check` | what is wrong only in combination, and what deserves a warning |
+//! | `check` | what is wrong only in combination |
+//! | `warnings` | what is allowed and yet deserves a warning |
 //! | `reload` | PURE: what a running node takes over, and what needs a restart |
 //! | `problem` | what is wrong, and how it is said |
 //! | `annotate` | the annotated defaults that `tidings config` prints |
@@ -47,6 +48,7 @@ mod snapshot;
 mod source;
 mod stored;
 mod streams;
+mod warnings;
 
 pub use annotate::annotated_defaults;
 pub(crate) use check::read_cluster_key;

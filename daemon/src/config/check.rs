@@ -1,4 +1,6 @@
-//! What is wrong only in combination, and what is allowed but deserves a warning.
+//! What is wrong only in combination.
+
+mod channels;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -7,8 +9,7 @@ use rustls::pki_types::{CertificateDer, pem::PemObject};
 use tidings_storage::mongo::read_uri;
 
 use super::problem::Problems;
-use super::room::USER_VARIABLE;
-use super::{AdminUiMode, AuthMode, Channel, Class, Config, Origin, RoomTemplate, kind};
+use super::{Channel, Config, kind, warnings::is_loopback};
 
 /// The longest path that a Unix socket can have on Linux.
 const LONGEST_SOCKET_PATH: usize = 107;
@@ -27,7 +28,7 @@ pub(super) fn refuse_conflicts(config: &Config, problems: &mut Problems) {
     check_admin_ui(config, problems);
     check_drain(config, problems);
     check_namespaces(config, problems);
-    check_channels(config, problems);
+    channels::check(config, problems);
 }
 
 fn check_data_dir(config: &Config, problems: &mut Problems) {
@@ -299,177 +300,6 @@ fn check_namespaces(config: &Config, problems: &mut Problems) {
     }
 }
 
-fn check_channels(config: &Config, problems: &mut Problems) {
-    for (at, (name, channel)) in config.channels.iter().enumerate() {
-        check_offered(config, name, channel, problems);
-        check_private_rooms(config, name, channel, problems);
-        for (earlier, other) in config.channels.iter().take(at) {
-            check_one_class(name, channel, earlier, other, problems);
-        }
-    }
-}
-
-fn check_offered(config: &Config, name: &str, channel: &Channel, problems: &mut Problems) {
-    let names: Vec<_> = config
-        .namespaces
-        .iter()
-        .map(|namespace| &*namespace.name)
-        .collect();
-    if !names.contains(&channel.namespace.as_str()) {
-        let what = format!("is not among [[namespaces]]: {}", names.join(", "));
-        let key = format!("channels.{name}.namespace");
-        problems.conflict(
-            &key,
-            quoted(&channel.namespace),
-            &["namespaces", "namespaces.name"],
-            what,
-        );
-    }
-}
-
-/// A room without `{user}` must not be able to be a room with it: anyone could join there.
-fn check_private_rooms(config: &Config, name: &str, channel: &Channel, problems: &mut Problems) {
-    let own = RoomTemplate::parse(&format!("user:{{{USER_VARIABLE}}}"));
-    let own = own.expect("the template of users' own rooms is legal");
-    let same_namespace = |other: &&Channel| other.namespace == channel.namespace;
-    let rooms = config
-        .channels
-        .values()
-        .filter(same_namespace)
-        .flat_map(|other| &other.rooms);
-    let private: Vec<_> = rooms
-        .filter(|room| room.is_per_user())
-        .chain([&own])
-        .collect();
-    for open in channel.rooms.iter().filter(|room| !room.is_per_user()) {
-        if let Some(private) = private.iter().find(|private| private.overlaps(open)) {
-            let what = format!(
-                "covers rooms of \"{private}\": any client could join what is for one user alone"
-            );
-            problems.conflict(&format!("channels.{name}.rooms"), quoted(open), &[], what);
-        }
-    }
-}
-
-/// A room has one class, so rooms of channels that differ in it must differ too.
-fn check_one_class(
-    name: &str,
-    channel: &Channel,
-    other_name: &str,
-    other: &Channel,
-    problems: &mut Problems,
-) {
-    let alike = channel.class == other.class
-        && channel.interval == other.interval
-        && channel.keeps == other.keeps;
-    if alike || channel.namespace != other.namespace {
-        return;
-    }
-    let pairs = channel
-        .rooms
-        .iter()
-        .flat_map(|room| other.rooms.iter().map(move |o| (room, o)));
-    if let Some((room, shared)) = pairs.into_iter().find(|(room, o)| room.overlaps(o)) {
-        let what = format!(
-            "can be a room of channels.{other_name} (\"{shared}\", {}) too, and a room has one \
-             class; this one is {}",
-            class_text(other),
-            class_text(channel)
-        );
-        let others = [
-            format!("channels.{other_name}.rooms"),
-            format!("channels.{other_name}.class"),
-            format!("channels.{name}.class"),
-        ];
-        let others: Vec<_> = others.iter().map(String::as_str).collect();
-        problems.conflict(
-            &format!("channels.{name}.rooms"),
-            quoted(room),
-            &others,
-            what,
-        );
-    }
-}
-
-fn class_text(channel: &Channel) -> String {
-    match channel.class {
-        Class::Conflated => {
-            format!(
-                "conflated every {}",
-                kind::units::duration_text(channel.interval)
-            )
-        }
-        class => class.name().to_owned(),
-    }
-}
-
-impl Config {
-    /// What is allowed and yet may surprise: for the log at start, and for `tidings check`.
-    pub fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
-        let exposed = !is_loopback(self.listen.public);
-        let mut warn = |holds: bool, text: &str| {
-            if holds {
-                warnings.push(text.to_owned());
-            }
-        };
-        warn(
-            exposed && self.auth.mode == AuthMode::None,
-            "auth.mode is \"none\" and listen.public is reachable from other machines: anyone \
-             can be any user",
-        );
-        warn(
-            exposed && !self.speaks_tls() && self.http.trusted_proxies.is_empty(),
-            "listen.public speaks plain HTTP to other machines: set [tls] or [acme], or put a proxy with \
-             TLS in front and name it in http.trusted_proxies",
-        );
-        warn(
-            !is_loopback(self.listen.private) && !self.private_uses_tls(),
-            "listen.private is reachable from other machines without TLS: API keys travel in \
-             the clear",
-        );
-        warn(
-            self.http.origins.contains(&Origin::Any),
-            "http.origins has \"*\": any web page can connect with its visitor's cookie",
-        );
-        warn(
-            self.http
-                .trusted_proxies
-                .iter()
-                .any(|network| network.prefix_len() == 0),
-            "http.trusted_proxies trusts everyone: any client can claim any address",
-        );
-        warn(
-            self.recovery.window.is_zero() && self.has_class(Class::Recoverable),
-            "recovery.window is 0: recoverable channels keep nothing for clients that come back",
-        );
-        warn(
-            self.admin_ui.enabled && self.admin_ui.mode == AdminUiMode::Development,
-            "admin_ui.mode is \"development\": whoever logs in there sees what clients send and \
-             are sent",
-        );
-        warnings
-    }
-
-    /// Whether the public listener speaks TLS.
-    pub fn speaks_tls(&self) -> bool {
-        self.tls.is_some() || !self.acme.domains.is_empty()
-    }
-
-    /// Whether the private listener speaks TLS too: it does wherever others could listen in.
-    pub fn private_uses_tls(&self) -> bool {
-        self.speaks_tls() && !is_loopback(self.listen.private)
-    }
-
-    fn has_class(&self, class: Class) -> bool {
-        self.channels.values().any(|channel| channel.class == class)
-    }
-}
-
-fn is_loopback(address: SocketAddr) -> bool {
-    address.ip().to_canonical().is_loopback()
-}
-
 fn collide(left: SocketAddr, right: SocketAddr) -> bool {
     let (a, b) = (left.ip().to_canonical(), right.ip().to_canonical());
     left.port() != 0
@@ -511,71 +341,5 @@ mod tests {
                 "{right} {left}"
             );
         }
-    }
-
-    #[test]
-    fn warns_of_what_others_could_use() {
-        let quiet = || {
-            let mut config = Config::default();
-            config.listen.public = address("127.0.0.1:8080");
-            config
-        };
-        let warned = |change: fn(&mut Config)| {
-            let mut config = quiet();
-            change(&mut config);
-            config.warnings()
-        };
-        let tls = || Some(crate::config::Tls::default());
-
-        assert_eq!(quiet().warnings(), [""; 0]);
-        assert_eq!(warned(|c| c.auth.mode = AuthMode::None), [""; 0]);
-        assert_eq!(warned(|c| c.listen.insecure_private = true), [""; 0]);
-        for (change, part) in [
-            (
-                (|c| c.listen.public = address("0.0.0.0:8080")) as fn(&mut Config),
-                "listen.public speaks plain HTTP",
-            ),
-            (
-                |c| c.listen.private = address("10.0.0.1:8081"),
-                "listen.private is reachable",
-            ),
-            (
-                |c| c.http.origins = vec![Origin::Any],
-                "http.origins has \"*\"",
-            ),
-            (
-                |c| c.http.trusted_proxies = vec!["0.0.0.0/0".parse().unwrap()],
-                "http.trusted_proxies trusts everyone",
-            ),
-            (
-                |c| c.recovery.window = std::time::Duration::ZERO,
-                "recovery.window is 0",
-            ),
-        ] {
-            let warnings = warned(change);
-            assert_eq!(warnings.len(), 1, "{warnings:?}");
-            assert!(warnings[0].starts_with(part), "{warnings:?}");
-        }
-
-        let mut public = Config {
-            tls: tls(),
-            ..Config::default()
-        };
-        assert_eq!(public.warnings(), [""; 0]);
-        public.auth.mode = AuthMode::None;
-        assert!(public.warnings()[0].contains("anyone can be any user"));
-    }
-
-    #[test]
-    fn the_private_listener_has_tls_where_others_could_listen_in() {
-        let mut config = Config {
-            tls: Some(crate::config::Tls::default()),
-            ..Config::default()
-        };
-        assert!(!config.private_uses_tls());
-        config.listen.private = address("10.0.0.1:8081");
-        assert!(config.private_uses_tls());
-        config.tls = None;
-        assert!(!config.private_uses_tls());
     }
 }
