@@ -45,7 +45,7 @@ impl Totals {
             packets_in: sum(&|load| load.packets_in.load(Relaxed)),
             packets_out: sum(&|load| load.packets_out.load(Relaxed)),
             bytes_in: sum(&|load| load.bytes_in.load(Relaxed)),
-            bytes_out: sum(&|load| load.bytes_out.load(Relaxed)),
+            bytes_out: sum(&|load| load.written_bytes.load(Relaxed)),
         }
     }
 

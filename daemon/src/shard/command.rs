@@ -147,8 +147,6 @@ pub(crate) struct Load {
     pub(crate) packets_out: AtomicU64,
     /// Bytes of messages from clients.
     pub(crate) bytes_in: AtomicU64,
-    /// Bytes queued to clients.
-    pub(crate) bytes_out: AtomicU64,
     /// Events that whoever looks by the admin UI was not shown.
     pub(crate) unshown: AtomicU64,
     /// Connections that ended, by [`Reason::ALL`].
@@ -199,7 +197,6 @@ pub(super) struct Tally {
     pub(super) packets_in: u64,
     pub(super) packets_out: u64,
     pub(super) bytes_in: u64,
-    pub(super) bytes_out: u64,
     pub(super) unshown: u64,
 }
 
@@ -207,7 +204,6 @@ impl Tally {
     /// An outbox that held `before` bytes holds `after`.
     pub(super) fn waiting(&mut self, before: usize, after: usize) {
         self.outbox_bytes = (self.outbox_bytes + after).saturating_sub(before);
-        self.bytes_out += after.saturating_sub(before) as u64;
         let lag = |bytes: usize| bytes.min(Load::EACH);
         self.lag = (self.lag + lag(after)).saturating_sub(lag(before));
     }
@@ -249,7 +245,6 @@ impl Load {
         self.packets_in.store(tally.packets_in, Relaxed);
         self.packets_out.store(tally.packets_out, Relaxed);
         self.bytes_in.store(tally.bytes_in, Relaxed);
-        self.bytes_out.store(tally.bytes_out, Relaxed);
         self.unshown.store(tally.unshown, Relaxed);
     }
 
