@@ -67,11 +67,22 @@ impl Files {
 }
 
 fn show(node: &Node, renewed: Shown, shown: &Live<Shown>) {
-    let expires = renewed.lifetime.map(|lifetime| lifetime.until);
+    let (starts, expires) = renewed.lifetime.map(|it| (it.from, it.until)).unzip();
     node.certificate.renewed();
     shown.replace(renewed);
     tracing::info!(
+        starts,
         expires,
         "the certificate's files have changed; the new one is shown"
     );
+    warn_if_bare(node);
+}
+
+/// Tells the log that clients will refuse what they are shown, or are shown nothing.
+pub(super) fn warn_if_bare(node: &Node) {
+    if node.is_bare() {
+        tracing::warn!(
+            "there is no certificate that is valid now: clients cannot connect over TLS"
+        );
+    }
 }

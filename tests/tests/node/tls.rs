@@ -131,6 +131,8 @@ async fn that_is_not_valid_now_makes_the_node_degraded() {
         let node = node(&certificate).await;
         let (_, health) = node.api("GET", "/health", Value::Null).await;
         assert_eq!(health["status"], expected, "from {from} to {until}");
+        let warned = node.log().contains("no certificate that is valid now");
+        assert_eq!(warned, expected == "degraded", "{}", node.log());
         let (_, detailed) = node.api("GET", "/api/health/detailed", Value::Null).await;
         let said = &detailed["certificate"];
         let times = [&said["starts"], &said["expires"]].map(Value::as_str);
