@@ -69,6 +69,34 @@ fn every_link_leads_somewhere() {
     assert!(dead.is_empty(), "dead links:\n{}", dead.join("\n"));
 }
 
+/// Each part and each crate's folders; what is deeper is found in its part's first lines.
+#[test]
+fn the_code_map_has_all_there_is() {
+    let text = read(&root().join("docs/WEBSOCKET_ARCHITECTURE.md"));
+    let mut missing = Vec::new();
+    for name in ["daemon", "storage", "cluster"] {
+        let heading = format!("### `{name}/src`");
+        let map = text.split(&heading).nth(1).expect("each crate has a map");
+        let map = map.split("\n#").next().unwrap_or_default();
+        let folder = root().join(name).join("src");
+        for entry in fs::read_dir(&folder).expect("the sources are there") {
+            let entry = entry.expect("a folder can be read");
+            let file = entry.file_name().into_string().expect("UTF-8");
+            let slash = if entry.path().is_dir() { "/" } else { "" };
+            let known = file == "lib.rs" || map.contains(&format!("`{file}{slash}`"));
+            missing.extend((!known).then(|| format!("{name}/src/{file}{slash}")));
+        }
+        for named in map.lines().filter_map(|row| row.strip_prefix("| `")) {
+            let named = named.split('|').next().unwrap_or_default();
+            for part in named.split('`').step_by(2) {
+                let there = folder.join(part).exists();
+                missing.extend((!there).then(|| format!("{name}/src/{part}, which is gone")));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
 #[tokio::test]
 async fn the_quick_starts_channels_are_a_configuration() {
     let tables = block("test", "quick-start-channels").text;
