@@ -295,6 +295,11 @@ struct Bound {
 async fn bind(config: &Config, gateway: &Gateway, handed: Handed) -> Result<Bound, StartError> {
     let (public, private) = (config.listen.public, config.listen.private);
     let names = handed.names();
+    let folder = &config.node.data_dir;
+    Listening::forget(folder).map_err(|source| StartError::Folder {
+        folder: folder.clone(),
+        source,
+    })?;
     let public = listeners("listen.public", public, handed.public).await?;
     let private = listeners("listen.private", private, handed.private).await?;
     let admin = bind_admin(config)?;

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use crate::balancer::Balancer;
 use crate::cluster::new_key;
+use crate::port;
 use crate::process::Process;
 
 /// What the server announces once it listens; the address follows.
@@ -86,9 +87,10 @@ impl Conformance {
         for name in ["n1", "n2", "n3"] {
             let config = format!(
                 "[node]\nname = {name:?}\ndata_dir = {:?}\n\
-                 [cluster]\nkey = {:?}\nlisten = \"127.0.0.1:0\"\nseeds = {seeds:?}\n",
+                 [cluster]\nkey = {:?}\nlisten = {:?}\nseeds = {seeds:?}\n",
                 home.path().join(name),
                 home.path().join("key"),
+                port::address(),
             );
             let file = home.path().join(format!("{name}.toml"));
             fs::write(&file, config).expect("the folder can be written");

@@ -1,6 +1,6 @@
 //! The way to the CA: one HTTPS request on a connection of its own, under a deadline.
 
-use std::{error::Error, future::Future, io, path::Path, pin::Pin, sync::Arc, time::Duration};
+use std::{error::Error, future::Future, path::Path, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -11,13 +11,12 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use instant_acme::{BodyWrapper, BytesResponse, HttpClient};
-use rustls::{
-    ClientConfig, RootCertStore,
-    crypto::ring,
-    pki_types::{CertificateDer, ServerName, pem::PemObject},
-};
+use rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+
+use super::order::Failure;
+use crate::http::tls;
 
 /// How long the CA may take for an answer.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -33,25 +32,14 @@ pub(super) struct Https(TlsConnector);
 
 impl Https {
     /// Trusts the authorities in this file alone, or those that browsers trust.
-    pub(super) fn new(authorities: Option<&Path>) -> io::Result<Self> {
-        let mut roots = RootCertStore::empty();
-        match authorities {
-            None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
-            Some(file) => {
-                let unusable = |error: &dyn Error| {
-                    io::Error::other(format!("acme.ca = {file:?} cannot be used: {error}"))
-                };
-                let found = CertificateDer::pem_file_iter(file).map_err(|e| unusable(&e))?;
-                for root in found {
-                    let root = root.map_err(|e| unusable(&e))?;
-                    roots.add(root).map_err(|e| unusable(&e))?;
-                }
-            }
-        }
+    pub(super) fn new(authorities: Option<&Path>) -> Result<Self, Failure> {
+        let roots = match authorities {
+            None => RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+            Some(file) => tls::authorities(file).map_err(Failure::Authorities)?,
+        };
         let provider = Arc::new(ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(io::Error::other)?
+            .with_safe_default_protocol_versions()?
             .with_root_certificates(roots)
             .with_no_client_auth();
         Ok(Self(TlsConnector::from(Arc::new(config))))

@@ -55,6 +55,9 @@ pub(super) enum Failure {
     /// What was made cannot be shown.
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
+    /// Nobody can vouch for the CA.
+    #[error("acme.ca cannot be used: {0}")]
+    Authorities(String),
     /// What must be kept could not be.
     #[error("the data folder: {0}")]
     Disk(#[from] io::Error),
@@ -240,13 +243,17 @@ async fn not_proved(order: &mut Order) -> Option<Failure> {
 }
 
 /// Does what waits for a disk elsewhere, under a deadline.
-pub(super) async fn on_disk<T: Send + 'static>(
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> io::Result<T> {
+pub(super) async fn on_disk<T, E>(
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, E>
+where
+    T: Send + 'static,
+    E: From<io::Error> + Send + 'static,
+{
     let done = tokio::time::timeout(DISK, tokio::task::spawn_blocking(work)).await;
     match done {
         Ok(Ok(done)) => done,
-        Ok(Err(_)) => Err(io::Error::other("the node is leaving")),
-        Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        Ok(Err(_)) => Err(io::Error::other("the node is leaving").into()),
+        Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
     }
 }

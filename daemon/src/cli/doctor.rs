@@ -47,7 +47,9 @@ struct Patient {
 enum Seen {
     /// None runs.
     None,
-    /// One runs, or may run, and does not say how it is.
+    /// Whether one runs cannot be seen.
+    Unknown,
+    /// One runs and does not say how it is.
     Silent,
     /// One runs, and this is what it says of itself.
     Says(Value),
@@ -55,15 +57,21 @@ enum Seen {
 
 impl Seen {
     fn is_there(&self) -> bool {
-        !matches!(self, Self::None)
+        matches!(self, Self::Silent | Self::Says(_))
     }
 
     fn says(&self) -> Option<&Value> {
         match self {
             Self::Says(said) => Some(said),
-            Self::None | Self::Silent => None,
+            Self::None | Self::Unknown | Self::Silent => None,
         }
     }
+}
+
+/// A part of which nothing can be said as long as it is not known whether a node runs.
+fn unseen(about: &'static str) -> Finding {
+    Finding::warning(about, "not looked at: whether a node runs is not known")
+        .advise("see what is said of the node")
 }
 
 /// Looks at one part, and may wait for a disk.
@@ -165,16 +173,34 @@ async fn node(socket: &Path) -> (Seen, Finding) {
             (Seen::None, Finding::ok(ABOUT, what))
         }
         Err(error) => {
-            let advice = match error {
-                ClientError::Lost { .. } => {
-                    "it hangs, or has been stopped: see its log and what it does (top -H); \
-                     systemctl restart tidings starts it anew, as systemd's watchdog does after 30 s"
-                }
-                _ => "run this as the node's user",
-            };
-            let finding = Finding::problem(ABOUT, error.to_string()).advise(advice);
-            (Seen::Silent, finding)
+            let (seen, advice) = silence(&error);
+            (
+                seen,
+                Finding::problem(ABOUT, error.to_string()).advise(advice),
+            )
         }
+    }
+}
+
+/// What a node is that cannot be asked, and what to do.
+fn silence(error: &ClientError) -> (Seen, &'static str) {
+    match error {
+        ClientError::NotRunning(_) => (Seen::None, "start it"),
+        ClientError::Lost { .. } => (
+            Seen::Silent,
+            "it hangs, or has been stopped: see its log and what it does (top -H); systemctl restart \
+             tidings starts it anew, as systemd's watchdog does after 30 s",
+        ),
+        ClientError::Refused { .. } => (Seen::Silent, "see its log"),
+        ClientError::Unreachable { error, .. }
+            if error.kind() == io::ErrorKind::PermissionDenied =>
+        {
+            (Seen::Unknown, "run this as the node's user")
+        }
+        ClientError::Unreachable { .. } => (
+            Seen::Unknown,
+            "node.data_dir must be a folder of the node's user",
+        ),
     }
 }
 

@@ -5,11 +5,11 @@ mod channels;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use rustls::pki_types::{CertificateDer, pem::PemObject};
 use tidings_storage::mongo::read_uri;
 
 use super::problem::Problems;
 use super::{Channel, Config, kind, warnings::is_loopback};
+use crate::http::tls;
 
 /// The longest path that a Unix socket can have on Linux.
 const LONGEST_SOCKET_PATH: usize = 107;
@@ -81,10 +81,10 @@ fn check_tls(config: &Config, problems: &mut Problems) {
         if path.as_os_str().is_empty() {
             let what = format!("needed together with {partner}: the path of a PEM file");
             problems.conflict(key, shown, &[partner], what);
+        } else if path.exists() && !path.is_file() {
+            problems.conflict(key, shown, &[], "must be a PEM file".to_owned());
         } else if let Err(error) = std::fs::File::open(path) {
             problems.conflict(key, shown, &[], format!("cannot be read: {error}"));
-        } else if !path.is_file() {
-            problems.conflict(key, shown, &[], "must be a PEM file".to_owned());
         }
     }
 }
@@ -108,19 +108,9 @@ fn check_acme(config: &Config, problems: &mut Problems) {
         problems.conflict("acme.terms_agreed", "false".to_owned(), &others, what);
     }
     if let Some(file) = &acme.ca
-        && let Err(what) = has_certificates(file)
+        && let Err(what) = tls::authorities(file)
     {
         problems.conflict("acme.ca", quoted(file.display()), &[], what);
-    }
-}
-
-fn has_certificates(file: &Path) -> Result<(), String> {
-    let found =
-        CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    match found {
-        Ok(found) if found.is_empty() => Err("there is no certificate in it; PEM is wanted".into()),
-        Ok(_) => Ok(()),
-        Err(error) => Err(format!("cannot be read as PEM: {error}")),
     }
 }
 

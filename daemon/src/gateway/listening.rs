@@ -37,9 +37,10 @@ pub struct Listening {
     pub public: SocketAddr,
     /// For backends and operators.
     pub private: SocketAddr,
-    /// For other nodes, over UDP.
+    /// Where other nodes reach it, over UDP.
     pub cluster: Option<SocketAddr>,
     /// Those, by name, of the sockets that systemd has opened, whatever the settings say.
+    #[serde(default)]
     pub handed: Vec<String>,
 }
 
@@ -51,9 +52,20 @@ impl Listening {
         fs::rename(partial, data_dir.join(FILE))
     }
 
-    /// What the latest run has written, if it can be read.
-    pub fn read(data_dir: &Path) -> Option<Self> {
-        let text = fs::read(data_dir.join(FILE)).ok()?;
-        serde_json::from_slice(&text).ok()
+    /// What the node that runs has written; `None` before it listens.
+    pub fn read(data_dir: &Path) -> io::Result<Option<Self>> {
+        match fs::read(data_dir.join(FILE)) {
+            Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes away what an earlier run has written.
+    pub(crate) fn forget(data_dir: &Path) -> io::Result<()> {
+        match fs::remove_file(data_dir.join(FILE)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 }

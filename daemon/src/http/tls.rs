@@ -5,12 +5,12 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
 };
 
 use rustls::{
-    ConfigBuilder, ServerConfig,
+    ConfigBuilder, RootCertStore, ServerConfig,
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     server::{ResolvesServerCert, WantsServerCert},
@@ -33,6 +33,9 @@ pub enum TlsError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The certificate is of another version of X.509 than 3.
+    #[error("tls.cert is an X.509 certificate of version {0}, and TLS takes version 3 alone")]
+    Version(u32),
     /// Certificate and key do not go together.
     #[error("tls.cert and tls.key cannot be used together: {0}")]
     Pair(#[from] rustls::Error),
@@ -123,23 +126,56 @@ impl Marks {
 pub struct Figures {
     renewals: AtomicU64,
     failures: AtomicU64,
+    unusable: AtomicBool,
 }
 
 impl Figures {
     /// Another one is shown.
     pub fn renewed(&self) {
+        self.mended();
         self.renewals.fetch_add(1, Relaxed);
     }
 
     /// Another one was there and cannot be shown.
     pub fn failed(&self) {
         self.failures.fetch_add(1, Relaxed);
+        self.unusable.store(true, Relaxed);
+    }
+
+    /// The files hold what is shown.
+    pub fn mended(&self) {
+        self.unusable.store(false, Relaxed);
+    }
+
+    /// Whether the files hold something that cannot be shown.
+    pub fn is_unusable(&self) -> bool {
+        self.unusable.load(Relaxed)
     }
 
     /// How many were shown since the start, the first included, and how many could not be.
     pub fn counts(&self) -> (u64, u64) {
         (self.renewals.load(Relaxed), self.failures.load(Relaxed))
     }
+}
+
+/// The authorities that a PEM file names.
+pub(crate) fn authorities(file: &Path) -> Result<RootCertStore, String> {
+    // Whatever else it is may never come to an end.
+    if file.exists() && !file.is_file() {
+        return Err("it must be a PEM file".to_owned());
+    }
+    let found =
+        CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let found = found.map_err(|error| format!("it cannot be read as PEM: {error}"))?;
+    let mut roots = RootCertStore::empty();
+    for root in found {
+        let added = roots.add(root);
+        added.map_err(|error| format!("a certificate in it is none: {error}"))?;
+    }
+    if roots.is_empty() {
+        return Err("there is no certificate in it; PEM is wanted".to_owned());
+    }
+    Ok(roots)
 }
 
 /// Reads the configured certificate; `None` if there is none.
@@ -170,12 +206,7 @@ pub fn acceptor(tls: Option<&Tls>) -> Result<Option<Shown>, TlsError> {
     if let Some((version, _)) = leaf
         && version != X509Version::V3
     {
-        let reason = format!(
-            "it is an X.509 certificate of version {}, and TLS takes version 3 alone: make it with \
-             extensions, such as subjectAltName",
-            version.0 + 1
-        );
-        return Err(file("tls.cert", &tls.cert, reason));
+        return Err(TlsError::Version(version.0 + 1));
     }
     let key = PrivateKeyDer::from_pem_file(&tls.key)
         .map_err(|error| file("tls.key", &tls.key, error.to_string()))?;

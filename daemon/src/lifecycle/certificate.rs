@@ -39,7 +39,12 @@ impl Files {
             (found != before).then(|| (found, tls::acceptor(Some(&tls))))
         });
         // A disk that hangs is looked at again; the thread that waits for it is one of many.
-        let Ok(Ok(Some((found, read)))) = tokio::time::timeout(DEADLINE, read).await else {
+        let Ok(Ok(changed)) = tokio::time::timeout(DEADLINE, read).await else {
+            return;
+        };
+        let Some((found, read)) = changed else {
+            self.failed = None;
+            node.certificate.mended();
             return;
         };
         match read {

@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::{
-    certificate::{Files, LOOK_EVERY},
+    certificate::{self, Files, LOOK_EVERY},
     notify,
 };
 use crate::{
@@ -207,6 +207,7 @@ impl Reloader {
         if let (Some(shown), Some(tls)) = (&self.node.tls, tls) {
             self.node.certificate.renewed();
             shown.replace(tls);
+            certificate::warn_if_bare(&self.node);
             self.files = Files::default();
         }
         if let Some(acme) = &self.node.acme {

@@ -76,6 +76,7 @@ pub(crate) fn run(opened: Opened, jobs: &Receiver<Job>) {
         opened,
         pulse,
         looked: None,
+        told: false,
     };
     loop {
         thread.look_at_disk(TICK);
@@ -102,6 +103,8 @@ struct Thread {
     pulse: Arc<Pulse>,
     /// When free space was last read.
     looked: Option<Instant>,
+    /// Whether the log was told that the disk is nearly full.
+    told: bool,
 }
 
 impl Thread {
@@ -169,23 +172,27 @@ impl Thread {
         self.looked = Some(Instant::now());
         match free_bytes(&self.opened.files.root) {
             Ok(free) => {
-                let (before, needed) = self.pulse.space();
                 self.pulse.set_free(free);
-                match (before < needed, free < needed) {
-                    (false, true) => {
-                        tracing::error!(
-                            free,
-                            needed,
-                            "the disk is nearly full; writes are refused"
-                        );
-                    }
-                    (true, false) => {
-                        tracing::info!(free, "there is room on the disk again; writes are taken");
-                    }
-                    _ => {}
-                }
+                self.tell(free);
             }
             Err(error) => tracing::warn!(%error, "cannot read how much disk is free"),
+        }
+    }
+
+    /// Tells the log that the disk is nearly full, and that it is not any more; not each time that what
+    /// is free passes the bound.
+    fn tell(&mut self, free: u64) {
+        let (_, needed) = self.pulse.space();
+        if free < needed && !self.told {
+            self.told = true;
+            tracing::error!(
+                free,
+                needed,
+                "the disk is nearly full: only removals are taken"
+            );
+        } else if self.told && free >= needed.saturating_add(needed / 4) {
+            self.told = false;
+            tracing::info!(free, "there is room on the disk again: writes are taken");
         }
     }
 

@@ -207,16 +207,32 @@ async fn a_ca_is_not_asked_by_a_node_that_cannot_count_its_attempts() {
 }
 
 #[tokio::test]
-async fn without_certificates_in_the_file_of_the_ca_nothing_is_started() {
+async fn nothing_is_started_with_a_file_that_names_no_authority() {
+    const NONE: &str = "-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n";
     let node = Node::new();
-    let empty = node.file("authority.pem", "no certificate");
-    let node = asking(node, &directory(1), &empty);
-    for args in ["check", "serve"] {
-        let (status, _, error) = node.command(&[args], "");
-        assert_eq!(status.code(), Some(64), "{args}: {error}");
-        assert!(
-            error.contains("acme.ca") && error.contains("no certificate in it"),
-            "{error}"
-        );
+    let file = |name: &str, text: &str| node.file(name, text);
+    let empty = file("empty.pem", "no certificate");
+    let none = file("none.pem", NONE);
+    let pipe = format!("{}.pipe", empty.trim_end_matches(".pem"));
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &*pipe,
+        rustix::fs::FileType::Fifo,
+        0o600.into(),
+        0,
+    )
+    .expect("a pipe can be made");
+    for (file, why) in [
+        (empty, "no certificate in it"),
+        (none, "a certificate in it is none"),
+        // Nobody writes into it: whoever reads it waits for ever.
+        (pipe, "must be a PEM file"),
+    ] {
+        let node = asking(Node::new(), &directory(1), &file);
+        for args in ["check", "serve"] {
+            let (status, _, error) = node.command(&[args], "");
+            assert_eq!(status.code(), Some(64), "{args}: {error}");
+            assert!(error.contains("acme.ca") && error.contains(why), "{error}");
+        }
     }
 }

@@ -10,7 +10,7 @@ use mongodb::bson::doc;
 use serde_json::{Value, json};
 use tidings_tests::cluster::{member, new_key};
 use tidings_tests::port;
-use tidings_tests::{Certificate, Mongod, Node};
+use tidings_tests::{Certificate, Mongod, Node, RunningNode, eventually};
 
 /// What a doctor says: `mark about what → advice` for each finding.
 fn lines(said: &str) -> Vec<String> {
@@ -132,22 +132,25 @@ async fn finds_ports_that_others_have_and_folders_that_others_may_write() {
     );
 }
 
-/// Its ports and its store are its own, though it does not say so.
-#[tokio::test]
-async fn finds_a_node_that_hangs_and_settings_that_it_does_not_follow() {
-    let node = Node::new().start().await;
-    let text = format!(
-        "listen.public = '127.0.0.1:1'\nnode.data_dir = {:?}\n",
-        node.data_dir()
-    );
+/// What the doctor says who is given nothing but the node's folder and another address.
+fn by_other_settings(node: &RunningNode) -> Vec<String> {
+    let folder = node.data_dir();
+    let text = format!("listen.public = '127.0.0.1:1'\nnode.data_dir = {folder:?}\n");
     let edited = tempfile::NamedTempFile::new().expect("a temporary file can be made");
     fs::write(edited.path(), text).expect("it can be written");
     let edited = edited.path().to_str().expect("UTF-8");
     let (_, out, _) = node.command(&["doctor", "--json", "--config", edited], "");
+    lines(&out)
+}
+
+/// Its ports and its store are its own, though it does not say so.
+#[tokio::test]
+async fn finds_a_node_that_hangs_and_settings_that_it_does_not_follow() {
+    let node = Node::new().start().await;
     expect(
-        &lines(&out),
+        &by_other_settings(&node),
         "warning ports listen.public = 127.0.0.1:1, and the node listens on",
-        &[node.public(), "restart it"],
+        &[node.public(), "restart the node"],
     );
     node.freeze();
     let (status, out, _) = node.command(&["doctor", "--json"], "");
@@ -162,6 +165,62 @@ async fn finds_a_node_that_hangs_and_settings_that_it_does_not_follow() {
     expect(&found, "ok store a node has it open", &[]);
     assert!(!out.contains("as the node's user"), "{out}");
     node.thaw();
+}
+
+#[tokio::test]
+async fn knows_a_node_of_a_cluster_by_where_others_reach_it() {
+    let at = port::free();
+    let reached = format!("127.0.0.1:{at}");
+    let node = member("a", &new_key())
+        .config("cluster.listen", format!("0.0.0.0:{at}"))
+        .config("cluster.advertise", reached.as_str())
+        .start()
+        .await;
+    let (_, out, _) = node.command(&["doctor", "--json"], "");
+    let found = lines(&out);
+    expect(
+        &found,
+        "ok ports cluster.advertise: the node listens on",
+        &[&reached],
+    );
+}
+
+/// What an earlier run has left says nothing of where this one is going to.
+#[tokio::test]
+async fn waits_for_a_node_that_begins_to_say_where_it_listens() {
+    let node = member("a", &new_key());
+    let folder = node.data_dir();
+    fs::create_dir_all(&folder).expect("the folder can be made");
+    let file = folder.join("listening.json");
+    let file = file.to_str().expect("UTF-8");
+    let left = r#"{"public":"127.0.0.1:1","private":"127.0.0.1:2"}"#;
+    let begin = format!("echo '{left}' > \"$0\"; exec \"$@\"");
+    // It takes a while to find that nobody is there.
+    let node = node
+        .config("cluster.seeds", json!([port::address()]))
+        .through(&["sh", "-c", &begin, file])
+        .launch();
+    eventually("it begins", async || {
+        // Without the cluster's: it would wait for the dead, too.
+        let found = by_other_settings(&node);
+        let left = "listens on 127.0.0.1:1 ";
+        assert!(!found.iter().any(|line| line.contains(left)), "{found:#?}");
+        let begins = "does not say yet where it listens";
+        found.iter().any(|line| line.contains(begins))
+    })
+    .await;
+}
+
+/// Another user cannot tell whether one runs.
+#[tokio::test]
+async fn says_nothing_of_ports_and_store_where_it_cannot_look() {
+    let node = Node::new();
+    let folder = node.data_dir();
+    fs::write(&folder, "no folder").expect("it can be written");
+    let (status, found) = doctor(&node);
+    assert_eq!(status.code(), Some(1));
+    expect(&found, "problem node", &["must be a folder"]);
+    expect(&found, "warning ports not looked at", &[]);
 }
 
 #[tokio::test]

@@ -210,15 +210,34 @@ async fn a_broken_renewal_leaves_the_old_certificate_and_is_told() {
             .contains("the renewed certificate cannot be used")
     })
     .await;
-    let metrics = node.api_response("GET", "/metrics", &Value::Null).await;
-    assert!(
-        metrics
-            .text()
-            .contains("tidings_tls_certificates_failed_total 1")
-    );
+    let has = async |node: &RunningNode, line: &str| {
+        let metrics = node.api_response("GET", "/metrics", &Value::Null).await;
+        metrics.text().lines().any(|it| it == line)
+    };
+    assert!(has(&node, "tidings_tls_certificates_failed_total 1").await);
+    assert!(has(&node, "tidings_tls_files_unusable 1").await);
     old.connect(node.public()).await;
     node.replace_file("chain.pem", &old.chain);
+    eventually("it is mended", async || {
+        has(&node, "tidings_tls_files_unusable 0").await
+    })
+    .await;
     assert!(node.term().await.success());
+}
+
+#[tokio::test]
+async fn of_a_certificate_that_is_not_valid_yet_is_told() {
+    let (old, early) = (Certificate::new(), Certificate::between(1, 80));
+    let node = Node::new();
+    let cert = node.file("chain.pem", &old.chain);
+    let key = node.file("key.pem", &old.key);
+    let node = node.config("tls.cert", cert).config("tls.key", key);
+    let node = node.start().await;
+    node.replace_file("chain.pem", &early.chain);
+    node.replace_file("key.pem", &early.key);
+    let (status, said) = node.reload();
+    assert!(status.success(), "{said}");
+    assert!(node.log().contains("no certificate that is valid now"));
 }
 
 #[tokio::test]

@@ -1,11 +1,10 @@
 //! What a node tells systemd, and the sockets that systemd hands to it.
 
-use std::net::TcpListener;
 use std::time::Duration;
 
 use serde_json::json;
 use tidings_tests::node::API_KEY;
-use tidings_tests::{Manager, Node, RawHttp, Script, eventually};
+use tidings_tests::{Manager, Node, RawHttp, Script, eventually, port};
 
 const WATCHDOG: Duration = Duration::from_secs(2);
 
@@ -58,9 +57,7 @@ async fn feeds_its_watchdog_only_while_every_shard_answers() {
 
 #[tokio::test]
 async fn hands_over_a_socket_in_whose_queue_clients_wait() {
-    let free = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let address = free.local_addr().expect("it is bound").to_string();
-    drop(free);
+    let address = port::address();
     let key = format!("TIDINGS_API_KEY={API_KEY}");
     let activate = [
         "systemd-socket-activate",
@@ -92,9 +89,7 @@ async fn hands_over_a_socket_in_whose_queue_clients_wait() {
 
 #[tokio::test]
 async fn a_socket_of_another_name_stops_the_start() {
-    let free = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let address = free.local_addr().expect("it is bound").to_string();
-    drop(free);
+    let address = port::address();
     let through = [
         "systemd-socket-activate",
         "-l",

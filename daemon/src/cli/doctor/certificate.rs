@@ -7,7 +7,7 @@ use crate::{
     acme::{Kept, kept},
     app::accounts::rfc3339,
     config::Tls,
-    http::tls::{self, Lifetime},
+    http::tls::{self, Lifetime, TlsError},
 };
 
 const ABOUT: &str = "certificate";
@@ -37,9 +37,15 @@ fn of_files(files: &Tls, now: i64) -> Vec<Finding> {
                 "renew it; the node shows new files by itself",
             )
         }
-        Err(error) => Finding::problem(ABOUT, error.to_string()).advise(
-            "see that both files are PEM, belong together and can be read by the node's user",
-        ),
+        Err(error) => {
+            let advice = match error {
+                TlsError::Version(_) => "make it with extensions, such as subjectAltName",
+                TlsError::File { .. } | TlsError::Pair(_) => {
+                    "see that both files are PEM, belong together and can be read by the node's user"
+                }
+            };
+            Finding::problem(ABOUT, error.to_string()).advise(advice)
+        }
     });
     if let Some(mode) = open_to_all(&files.key) {
         let key = files.key.display();

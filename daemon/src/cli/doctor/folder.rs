@@ -10,7 +10,7 @@ use std::{
 use rustix::fs::{Access, access, statfs, statvfs};
 use tidings_storage::{Look, look};
 
-use super::{Finding, Patient, said};
+use super::{Finding, Patient, Seen, said, unseen};
 
 const FOLDER: &str = "data folder";
 const DISK: &str = "disk";
@@ -144,6 +144,9 @@ fn judge_disk(free: u64, kind: u64) -> Finding {
 
 /// What the running node says; else what can be seen without opening it.
 fn store(patient: &Patient) -> Finding {
+    if matches!(patient.node, Seen::Unknown) {
+        return unseen(STORE);
+    }
     if let Some(said) = patient.node.says() {
         let storage = &said["storage"];
         let message = storage["message"].as_str().unwrap_or_default();

@@ -5,7 +5,7 @@ use std::{
     net::{SocketAddr, TcpListener, UdpSocket},
 };
 
-use super::{Finding, Patient};
+use super::{Finding, Patient, Seen, unseen};
 use crate::gateway::Listening;
 
 const ABOUT: &str = "ports";
@@ -19,11 +19,25 @@ pub(super) fn examine(patient: &Patient) -> Vec<Finding> {
     if config.cluster.key.is_some() {
         wanted.push(("cluster.listen", "cluster", config.cluster.listen));
     }
+    if matches!(patient.node, Seen::Unknown) {
+        return vec![unseen(ABOUT)];
+    }
     if patient.node.is_there() {
-        let Some(listening) = Listening::read(&config.node.data_dir) else {
-            let what = "where the node listens is not known";
-            return vec![Finding::warning(ABOUT, what).advise("it has only begun: look again")];
+        let listening = match Listening::read(&config.node.data_dir) {
+            Ok(Some(listening)) => listening,
+            Ok(None) => {
+                let what = "the node does not say yet where it listens";
+                return vec![Finding::warning(ABOUT, what).advise("it begins: look again")];
+            }
+            Err(error) => {
+                let what = format!("where the node listens cannot be read: {error}");
+                return vec![Finding::warning(ABOUT, what).advise("restart the node")];
+            }
         };
+        // What it says of the cluster is where others reach it.
+        if let (Some(at), Some(wanted)) = (config.cluster.advertise, wanted.get_mut(2)) {
+            *wanted = ("cluster.advertise", "cluster", at);
+        }
         let ours = |(key, name, address): &(&'static str, &str, SocketAddr)| {
             judge_own(key, *address, in_use(&listening, name))
         };
@@ -52,7 +66,8 @@ fn in_use(listening: &Listening, name: &str) -> Option<(SocketAddr, bool)> {
 }
 
 fn judge_own(key: &str, wanted: SocketAddr, used: Option<(SocketAddr, bool)>) -> Finding {
-    const ADVICE: &str = "it was configured after the node's start: restart it";
+    const ADVICE: &str = "restart the node if its settings were changed since it began; else run this \
+                          with all that the service is given: docs/operations.md, Secrets";
     match used {
         Some((at, true)) => Finding::ok(
             ABOUT,

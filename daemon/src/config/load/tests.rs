@@ -737,7 +737,7 @@ fn a_certificate_from_a_ca_needs_names_consent_and_no_other_certificate() {
         ),
         (
             "[acme]\ndomains = ['a.example']\nterms_agreed = true\nca = '/no/such'",
-            "acme.ca = \"/no/such\": cannot be read as PEM: I/O error: No such file or directory (os error 2)",
+            "acme.ca = \"/no/such\": it cannot be read as PEM: I/O error: No such file or directory (os error 2)",
         ),
     ] {
         assert_eq!(problems(text, &[]), [expected], "{text}");

@@ -51,15 +51,28 @@ fn time(seconds: i64) -> Option<String> {
 pub(super) fn expose(node: &Node, text: &mut Exposition) {
     let Some(tls) = &node.tls else { return };
     let (shown, failed) = node.certificate.counts();
-    let name = "tls_certificate_expires_seconds";
-    let help = "When the certificate that is shown ends, unix time.";
-    let lifetime = tls.now().lifetime;
-    text.single(name, "gauge", help, lifetime.map_or(0, |it| it.until));
+    let (lifetime, is_none) = (tls.now().lifetime, node.acme.is_some());
+    // What cannot be read of one that is shown is left out.
+    if let Some((from, until)) = lifetime
+        .map(|it| (it.from, it.until))
+        .or(is_none.then_some((0, 0)))
+    {
+        let name = "tls_certificate_starts_seconds";
+        let help = "When the certificate that is shown begins, unix time.";
+        text.single(name, "gauge", help, from);
+        let name = "tls_certificate_expires_seconds";
+        let help = "When the certificate that is shown ends, unix time.";
+        text.single(name, "gauge", help, until);
+    }
     let help = "Certificates shown since the start, the first included.";
     text.single("tls_certificates_total", "counter", help, shown);
     let name = "tls_certificates_failed_total";
     let help = "Renewed certificates that cannot be used.";
     text.single(name, "counter", help, failed);
+    let name = "tls_files_unusable";
+    let help = "1 while the certificate's files cannot be used and the one before is shown.";
+    let unusable = u8::from(node.certificate.is_unusable());
+    text.single(name, "gauge", help, unusable);
     let Some(acme) = &node.acme else { return };
     let view = acme.view();
     let name = "acme_attempts_total";
