@@ -179,10 +179,7 @@ impl Acme {
         let issued = order::obtain(settings, folder, challenges).await?;
         let lifetime = issued.lifetime;
         let shown = self.shown(Some((issued.pair, lifetime)))?;
-        if let Some(tls) = &node.tls {
-            node.certificate.renewed();
-            tls.replace(shown);
-        }
+        node.show_certificate(shown);
         let (expires, renewal) = (lifetime.until, plan::renewal(lifetime));
         tracing::info!(
             domains = ?settings.domains, expires, renewal,

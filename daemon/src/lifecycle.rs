@@ -145,7 +145,7 @@ async fn live(config: Config, purpose: Purpose, handed: Handed) -> Result<bool, 
         gateway.accept(listener).map_err(StartError::Thread)?;
     }
     gateway.ready();
-    certificate::warn_if_bare(gateway.node());
+    gateway.node().warn_if_bare();
     if let Purpose::Serve { file } = purpose {
         let reloader = Reloader {
             config: config.clone(),

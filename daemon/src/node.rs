@@ -21,7 +21,11 @@ use crate::{
     app::{handler::Handler, limits::Limits, random::fill, shared::SharedSessions},
     config::Transports,
     event::EmitRequest,
-    http::{origin::OriginPolicy, public::Routes, tls},
+    http::{
+        origin::OriginPolicy,
+        public::Routes,
+        tls::{self, Shown},
+    },
     hub::Hub,
     live::Live,
     recovery::desk::Desk,
@@ -144,6 +148,24 @@ impl Node {
 
     pub(crate) fn set_stuck(&self, stuck: bool) {
         self.stuck.store(stuck, Ordering::Relaxed);
+    }
+
+    /// Shows another certificate to the clients that come from here on.
+    pub(crate) fn show_certificate(&self, shown: Shown) {
+        if let Some(tls) = &self.tls {
+            self.certificate.renewed();
+            tls.replace(shown);
+            self.warn_if_bare();
+        }
+    }
+
+    /// Tells the log that clients will refuse what they are shown, or are shown nothing.
+    pub(crate) fn warn_if_bare(&self) {
+        if self.is_bare() {
+            tracing::warn!(
+                "there is no certificate that is valid now: clients cannot connect over TLS"
+            );
+        }
     }
 
     /// Whether it speaks TLS and has no certificate that is valid now.

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::args::{Admin, Key, Session, Target, User};
 use super::output::{pairs, table};
-use super::{CliError, load, password};
+use super::{CliError, password};
 use crate::config::{self, Config, ConfigError};
 
 mod call;
@@ -328,15 +328,6 @@ impl Meant {
         let settings = self.settings.as_ref();
         settings.map_err(|error| AdminError::Settings(error.to_string()))
     }
-}
-
-/// The settings of the node that is meant.
-pub(super) fn configured(target: &Target) -> Result<Config, CliError> {
-    let mut config = load(target.settings.config.as_deref())?;
-    if let Some(folder) = &target.data_dir {
-        config.node.data_dir.clone_from(folder);
-    }
-    Ok(config)
 }
 
 pub(super) fn shown(target: &Target, said: &Value, text: impl FnOnce(&Value) -> String) -> String {

@@ -161,14 +161,15 @@ pub(super) fn restore(command: &Restore) -> Result<String, CliError> {
             format!("{} is whole\n{}", file.display(), words(said))
         }));
     }
-    let config = admin::configured(target)?;
+    let meant = admin::Meant::by(target);
+    let config = meant.settings()?;
     // Of the sessions that have ended since, the other nodes know; of a node alone nobody does.
     let in_cluster = config.cluster.key.is_some();
     let sessions = match command.sessions {
         Some(choice) => choice == Sessions::Keep,
         None => !in_cluster,
     };
-    let restored = refill_folder(&config, file, sessions)?;
+    let restored = refill_folder(config, file, sessions)?;
     let mut said = summary(file, &restored.about, &restored.contents);
     said["sessionsKept"] = json!(sessions);
     let old = restored.left.get(backup::NODE);

@@ -112,7 +112,7 @@ pub(super) fn run(target: &Target) -> Result<(String, bool), CliError> {
 async fn unsettled(meant: &admin::Meant, error: &str) -> Vec<Finding> {
     let settings = Finding::problem("settings", error).advise(
         "mend them; secrets that systemd hands to the service alone (/etc/credstore) are not seen \
-         here: docs/operations.md, Credentials",
+         here: docs/operations.md, Running",
     );
     let (_, node) = node(&meant.socket).await;
     vec![settings, node]
@@ -185,7 +185,6 @@ async fn node(socket: &Path) -> (Seen, Finding) {
 /// What a node is that cannot be asked, and what to do.
 fn silence(error: &ClientError) -> (Seen, &'static str) {
     match error {
-        ClientError::NotRunning(_) => (Seen::None, "start it"),
         ClientError::Lost { .. } => (
             Seen::Silent,
             "it hangs, or has been stopped: see its log and what it does (top -H); systemctl restart \
@@ -197,7 +196,7 @@ fn silence(error: &ClientError) -> (Seen, &'static str) {
         {
             (Seen::Unknown, "run this as the node's user")
         }
-        ClientError::Unreachable { .. } => (
+        ClientError::Unreachable { .. } | ClientError::NotRunning(_) => (
             Seen::Unknown,
             "node.data_dir must be a folder of the node's user",
         ),

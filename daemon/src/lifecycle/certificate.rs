@@ -3,10 +3,11 @@
 
 use std::time::{Duration, Instant};
 
+use tokio::task::JoinHandle;
+
 use crate::{
     config::Tls,
     http::tls::{self, Marks, Shown, TlsError},
-    live::Live,
     node::Node,
 };
 
@@ -19,12 +20,17 @@ const HALF_WRITTEN: Duration = Duration::from_secs(12);
 /// How long a disk may take.
 const DEADLINE: Duration = Duration::from_secs(4);
 
-/// What is known of files that cannot be used.
-#[derive(Debug, Default)]
+/// What is known of the files.
+#[derive(Default)]
 pub(super) struct Files {
-    /// As they are, since when, and whether that was said.
+    /// Those that cannot be used: as they are, since when, and whether that was said.
     failed: Option<(Marks, Instant, bool)>,
+    /// They are being read.
+    reading: Option<JoinHandle<Option<Read>>>,
 }
+
+/// Files that are not those shown, and what is in them.
+type Read = (Marks, Result<Option<Shown>, TlsError>);
 
 impl Files {
     /// Shows what the files hold if they have changed. What cannot be used is tried again with each
@@ -34,14 +40,18 @@ impl Files {
             return;
         };
         let before = shown.now().files;
-        let read = tokio::task::spawn_blocking(move || {
-            let found = Marks::of(&tls);
-            (found != before).then(|| (found, tls::acceptor(Some(&tls))))
+        let read = self.reading.get_or_insert_with(|| {
+            tokio::task::spawn_blocking(move || {
+                let found = Marks::of(&tls);
+                (found != before).then(|| (found, tls::acceptor(Some(&tls))))
+            })
         });
-        // A disk that hangs is looked at again; the thread that waits for it is one of many.
-        let Ok(Ok(changed)) = tokio::time::timeout(DEADLINE, read).await else {
+        // Where a disk hangs one thread waits for it, however often it is looked at.
+        let Ok(read) = tokio::time::timeout(DEADLINE, read).await else {
             return;
         };
+        self.reading = None;
+        let Ok(changed) = read else { return };
         let Some((found, read)) = changed else {
             self.failed = None;
             node.certificate.mended();
@@ -50,7 +60,7 @@ impl Files {
         match read {
             Ok(Some(renewed)) => {
                 self.failed = None;
-                show(node, renewed, shown);
+                show(node, renewed);
             }
             Ok(None) => {}
             Err(error) => self.cannot(found, &error, node),
@@ -71,23 +81,12 @@ impl Files {
     }
 }
 
-fn show(node: &Node, renewed: Shown, shown: &Live<Shown>) {
+fn show(node: &Node, renewed: Shown) {
     let (starts, expires) = renewed.lifetime.map(|it| (it.from, it.until)).unzip();
-    node.certificate.renewed();
-    shown.replace(renewed);
     tracing::info!(
         starts,
         expires,
         "the certificate's files have changed; the new one is shown"
     );
-    warn_if_bare(node);
-}
-
-/// Tells the log that clients will refuse what they are shown, or are shown nothing.
-pub(super) fn warn_if_bare(node: &Node) {
-    if node.is_bare() {
-        tracing::warn!(
-            "there is no certificate that is valid now: clients cannot connect over TLS"
-        );
-    }
+    node.show_certificate(renewed);
 }

@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::{
-    certificate::{self, Files, LOOK_EVERY},
+    certificate::{Files, LOOK_EVERY},
     notify,
 };
 use crate::{
@@ -204,10 +204,8 @@ impl Reloader {
             applied,
             restart,
         } = change;
-        if let (Some(shown), Some(tls)) = (&self.node.tls, tls) {
-            self.node.certificate.renewed();
-            shown.replace(tls);
-            certificate::warn_if_bare(&self.node);
+        if let Some(tls) = tls {
+            self.node.show_certificate(tls);
             self.files = Files::default();
         }
         if let Some(acme) = &self.node.acme {

@@ -30,6 +30,32 @@ async fn with_key(node: &RunningNode, key: &str, method: &str, path: &str, body:
     RawHttp::once(node.private(), method, path, &headers, body.as_bytes()).await
 }
 
+/// A stream of emits that is open: one has reached this client.
+async fn open_stream(node: &RunningNode, key: &str, client: &mut SioClient) -> RawHttp {
+    let mut http = RawHttp::connect(node.private()).await;
+    let head = format!(
+        "POST /api/v1/emit/stream HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n\
+         Transfer-Encoding: chunked\r\n\r\n"
+    );
+    http.send_bytes(head.as_bytes()).await.expect("it is open");
+    let line = "{\"broadcast\":true,\"event\":\"e\"}\n";
+    let chunk = format!("{:x}\r\n{line}\r\n", line.len());
+    http.send_bytes(chunk.as_bytes()).await.expect("it is open");
+    client.expect("e").await;
+    http
+}
+
+/// That the emit of [`open_stream`] was taken and the stream's last line says this.
+#[track_caller]
+fn assert_ended(answer: &Response, code: &str) {
+    let text = answer.text();
+    let lines = text.lines().map(serde_json::from_str);
+    let lines: Vec<Value> = lines.collect::<Result<_, _>>().expect("JSON");
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[0]["id"].is_string(), "{lines:?}");
+    assert_eq!(lines[1]["error"]["code"], code, "{lines:?}");
+}
+
 /// A key made over the admin socket: its id and itself.
 fn key(node: &RunningNode, scopes: &[&str]) -> (String, String) {
     let mut args = vec!["key", "create", "test", "--json"];

@@ -37,8 +37,9 @@ pub(super) fn examine(patient: &Patient) -> Vec<Finding> {
     };
     let mut findings = vec![judge_folder(path, &about)];
     findings.extend(disk(path));
-    findings.push(store(patient));
-    findings.extend(leftovers(&patient.config.node.store_dir()));
+    let seen = look(&patient.config.node.store_dir());
+    findings.push(store(patient, seen.as_ref()));
+    findings.extend(seen.iter().flat_map(leftovers));
     findings
 }
 
@@ -143,7 +144,7 @@ fn judge_disk(free: u64, kind: u64) -> Finding {
 }
 
 /// What the running node says; else what can be seen without opening it.
-fn store(patient: &Patient) -> Finding {
+fn store(patient: &Patient, seen: Result<&Look, &io::Error>) -> Finding {
     if matches!(patient.node, Seen::Unknown) {
         return unseen(STORE);
     }
@@ -158,10 +159,10 @@ fn store(patient: &Patient) -> Finding {
                 .advise("restart the node, which checks it; docs/operations.md, A damaged store"),
         };
     }
-    match look(&patient.config.node.store_dir()) {
+    match seen {
         Ok(_) if patient.node.is_there() => Finding::ok(STORE, "a node has it open"),
-        Ok(seen) => judge_store(&seen),
-        Err(error) => Finding::problem(STORE, said(&error)).advise("run this as the node's user"),
+        Ok(seen) => judge_store(seen),
+        Err(error) => Finding::problem(STORE, said(error)).advise("run this as the node's user"),
     }
 }
 
@@ -183,17 +184,14 @@ fn judge_store(seen: &Look) -> Finding {
 }
 
 /// What lies beside the store, whether a node runs or not.
-fn leftovers(store: &Path) -> Vec<Finding> {
-    let Ok(seen) = look(store) else {
-        return Vec::new();
-    };
+fn leftovers(seen: &Look) -> Vec<Finding> {
     let mut findings = Vec::new();
     if seen.kept > 0 {
         let what = format!("{} copies of a damaged store lie beside it", seen.kept);
         let advice = "see the log of that time and the disk's health; remove them if all is well";
         findings.push(Finding::warning(STORE, what).advise(advice));
     }
-    if let Some(path) = seen.restoring {
+    if let Some(path) = &seen.restoring {
         let what = format!("{} is what a restore has written so far", path.display());
         let advice = "if none runs now it was killed: remove it, and restore again";
         findings.push(Finding::warning(STORE, what).advise(advice));

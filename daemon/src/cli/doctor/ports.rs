@@ -67,7 +67,7 @@ fn in_use(listening: &Listening, name: &str) -> Option<(SocketAddr, bool)> {
 
 fn judge_own(key: &str, wanted: SocketAddr, used: Option<(SocketAddr, bool)>) -> Finding {
     const ADVICE: &str = "restart the node if its settings were changed since it began; else run this \
-                          with all that the service is given: docs/operations.md, Secrets";
+                          with all that the service is given: docs/operations.md, Running";
     match used {
         Some((at, true)) => Finding::ok(
             ABOUT,

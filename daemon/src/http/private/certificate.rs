@@ -6,6 +6,7 @@ use super::status::Exposition;
 use crate::{
     acme::{Acme, Standing},
     app::accounts::rfc3339,
+    http::tls::Lifetime,
     node::Node,
 };
 
@@ -51,12 +52,14 @@ fn time(seconds: i64) -> Option<String> {
 pub(super) fn expose(node: &Node, text: &mut Exposition) {
     let Some(tls) = &node.tls else { return };
     let (shown, failed) = node.certificate.counts();
-    let (lifetime, is_none) = (tls.now().lifetime, node.acme.is_some());
-    // What cannot be read of one that is shown is left out.
-    if let Some((from, until)) = lifetime
-        .map(|it| (it.from, it.until))
-        .or(is_none.then_some((0, 0)))
-    {
+    let times = match tls.now().lifetime {
+        Some(Lifetime { from, until }) => Some((from, until)),
+        // None is shown yet.
+        None if node.acme.is_some() => Some((0, 0)),
+        // What cannot be read of one that is shown is left out.
+        None => None,
+    };
+    if let Some((from, until)) = times {
         let name = "tls_certificate_starts_seconds";
         let help = "When the certificate that is shown begins, unix time.";
         text.single(name, "gauge", help, from);

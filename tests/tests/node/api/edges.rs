@@ -63,25 +63,9 @@ async fn of_a_connection_that_is_kept_answer_each_request() {
 async fn of_a_node_that_leaves_are_said_in_an_open_stream() {
     let mut node = Node::new().start().await;
     let mut alice = user(&node, "alice").await;
-    let mut http = RawHttp::connect(node.private()).await;
-    let head = format!(
-        "POST /api/v1/emit/stream HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {API_KEY}\r\n\
-         Transfer-Encoding: chunked\r\n\r\n"
-    );
-    http.send_bytes(head.as_bytes()).await.expect("it is open");
-    let line = "{\"broadcast\":true,\"event\":\"e\"}\n";
-    let chunk = format!("{:x}\r\n{line}\r\n", line.len());
-    http.send_bytes(chunk.as_bytes()).await.expect("it is open");
-    alice.expect("e").await;
+    let mut http = open_stream(&node, API_KEY, &mut alice).await;
     let (answer, status) = tokio::join!(http.response(), node.term());
     let answer = answer.expect("the stream ends in good order");
-    let lines: Vec<Value> = answer
-        .text()
-        .lines()
-        .map(|line| serde_json::from_str(line).expect("JSON"))
-        .collect();
-    assert_eq!(lines.len(), 2, "{lines:?}");
-    assert!(lines[0]["id"].is_string(), "{lines:?}");
-    assert_eq!(lines[1]["error"]["code"], "draining", "{lines:?}");
+    assert_ended(&answer, "draining");
     assert!(status.success(), "{status} {}", node.log());
 }

@@ -36,31 +36,16 @@ async fn open_nothing_once_revoked_not_even_an_open_stream() {
     let node = Node::new().start().await;
     let (id, key) = key(&node, &["emit"]);
     let mut alice = user(&node, "alice").await;
-    let mut http = RawHttp::connect(node.private()).await;
-    let head = format!(
-        "POST /api/v1/emit/stream HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n\
-         Transfer-Encoding: chunked\r\n\r\n"
-    );
-    http.send_bytes(head.as_bytes()).await.expect("it is open");
-    let line = "{\"broadcast\":true,\"event\":\"e\"}\n";
-    let chunk = format!("{:x}\r\n{line}\r\n", line.len());
-    http.send_bytes(chunk.as_bytes()).await.expect("it is open");
-    alice.expect("e").await;
+    let mut http = open_stream(&node, &key, &mut alice).await;
     let (status, _, err) = node.command(&["key", "revoke", &id], "");
     assert!(status.success(), "{err}");
     let answer = tokio::time::timeout(Duration::from_secs(10), http.response()).await;
     let answer = answer.expect("the stream ends").expect("in good order");
-    let lines: Vec<Value> = answer
-        .text()
-        .lines()
-        .map(|line| serde_json::from_str(line).expect("JSON"))
-        .collect();
-    assert_eq!(lines.len(), 2, "{lines:?}");
-    assert!(lines[0]["id"].is_string(), "{lines:?}");
-    assert_eq!(lines[1]["error"]["code"], "unauthorized");
+    assert_ended(&answer, "unauthorized");
     let answer = with_key(&node, &key, "GET", "/api/v1/emit", "").await;
     assert_eq!(answer.status, 405);
-    let answer = with_key(&node, &key, "POST", "/api/v1/emit", line).await;
+    let emit = r#"{"broadcast":true,"event":"e"}"#;
+    let answer = with_key(&node, &key, "POST", "/api/v1/emit", emit).await;
     assert_eq!(answer.status, 401);
     assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
 }

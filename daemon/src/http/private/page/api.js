@@ -86,4 +86,3 @@ export function path(...steps) {
 
 // The nodes that do not answer to a question of a room or a user.
 export const silentOf = async (...steps) => (await ask('GET', `${path(...steps)}?limit=1`)).unreachable ?? [];
-
