@@ -18,3 +18,5 @@ mod harness;
 mod kill;
 #[path = "store/open.rs"]
 mod open;
+#[path = "store/pause.rs"]
+mod pause;

@@ -3,19 +3,23 @@
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+/// How often the watcher looks at the pulse.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// A storage thread that has not moved for this long is stuck.
 pub(crate) const STUCK_AFTER: Duration = Duration::from_secs(5);
 
-/// Stored in `busy_ms` while the thread waits for work.
-const IDLE: u64 = u64::MAX;
-
 /// Shared by the storage thread, its watcher and every handle.
 pub(crate) struct Pulse {
-    started: Instant,
-    /// Milliseconds after `started` at which the thread last moved; [`IDLE`] while it has no work.
-    busy_ms: AtomicU64,
+    /// Steps of the thread: odd while it works, even while it has no work.
+    steps: AtomicU64,
+    /// The steps at the watcher's last look, and how many looks since have found no other while the
+    /// thread was at work. Looks are counted and not time: after a pause of the whole process, or of
+    /// its machine, a clock would say that the thread has been still for as long.
+    seen: AtomicU64,
+    still: AtomicU64,
     /// Free bytes when last looked.
     free: AtomicU64,
     /// Free bytes below which writes are refused.
@@ -30,8 +34,9 @@ pub(crate) struct Pulse {
 impl Pulse {
     pub(crate) fn new(min_free: u64) -> Self {
         Self {
-            started: Instant::now(),
-            busy_ms: AtomicU64::new(IDLE),
+            steps: AtomicU64::new(0),
+            seen: AtomicU64::new(0),
+            still: AtomicU64::new(0),
             free: AtomicU64::new(u64::MAX),
             min_free,
             calls: AtomicU64::new(0),
@@ -40,26 +45,39 @@ impl Pulse {
         }
     }
 
-    /// The storage thread moves.
+    /// The storage thread moves. Only that thread says so.
     pub(crate) fn beat(&self) {
-        self.busy_ms.store(self.now_ms(), Relaxed);
+        let steps = self.steps.load(Relaxed);
+        self.steps.store((steps + 1) | 1, Relaxed);
     }
 
     /// The storage thread has no work.
     pub(crate) fn rest(&self) {
-        self.busy_ms.store(IDLE, Relaxed);
+        let steps = self.steps.load(Relaxed);
+        self.steps.store((steps | 1) + 1, Relaxed);
     }
 
-    /// How long the thread has been in one step; zero while it has no work.
-    pub(crate) fn still_for(&self) -> Duration {
-        match self.busy_ms.load(Relaxed) {
-            IDLE => Duration::ZERO,
-            since => Duration::from_millis(self.now_ms().saturating_sub(since)),
+    /// The watcher looks, every [`LOOK_EVERY`]. Says whether the thread is stuck.
+    pub(crate) fn look(&self) -> bool {
+        let steps = self.steps.load(Relaxed);
+        let moved = self.seen.swap(steps, Relaxed) != steps;
+        if moved || steps.is_multiple_of(2) {
+            self.still.store(0, Relaxed);
+        } else {
+            self.still.fetch_add(1, Relaxed);
         }
+        self.is_stuck()
+    }
+
+    /// How long the thread has been in one step while the process ran, as of the last look; zero
+    /// while it has no work.
+    pub(crate) fn still_for(&self) -> Duration {
+        let looks = self.still.load(Relaxed);
+        LOOK_EVERY.saturating_mul(u32::try_from(looks).unwrap_or(u32::MAX))
     }
 
     pub(crate) fn is_stuck(&self) -> bool {
-        self.still_for() > STUCK_AFTER
+        self.still_for() >= STUCK_AFTER
     }
 
     pub(crate) fn set_free(&self, free: u64) {
@@ -97,10 +115,6 @@ impl Pulse {
     pub(crate) fn failure(&self) -> Option<&str> {
         self.failure.get().map(String::as_str)
     }
-
-    fn now_ms(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(IDLE - 1)
-    }
 }
 
 #[cfg(test)]
@@ -110,11 +124,25 @@ mod tests {
     #[test]
     fn only_a_busy_thread_can_be_stuck() {
         let pulse = Pulse::new(0);
-        assert_eq!(pulse.still_for(), Duration::ZERO);
+        let looks = STUCK_AFTER.as_millis() / LOOK_EVERY.as_millis();
+        for _ in 0..=looks {
+            assert!(!pulse.look(), "it rests");
+        }
         pulse.beat();
-        std::thread::sleep(Duration::from_millis(20));
-        assert!(pulse.still_for() >= Duration::from_millis(19));
+        for _ in 0..looks {
+            assert!(!pulse.look(), "{:?}", pulse.still_for());
+        }
+        assert!(pulse.look());
+        assert_eq!(pulse.still_for(), STUCK_AFTER);
+        pulse.beat();
+        assert!(!pulse.look(), "it has moved");
+        pulse.look();
+        assert_eq!(pulse.still_for(), LOOK_EVERY);
         pulse.rest();
+        assert!(!pulse.look());
+        assert_eq!(pulse.still_for(), Duration::ZERO);
+        pulse.rest();
+        assert!(!pulse.look(), "it rests again");
         assert_eq!(pulse.still_for(), Duration::ZERO);
     }
 

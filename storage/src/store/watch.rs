@@ -4,14 +4,10 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::store::pulse::Pulse;
-
-/// How often the pulse is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+use crate::store::pulse::{LOOK_EVERY, Pulse};
 
 /// Tells whether the storage thread is stuck.
 pub(crate) struct Alarm(watch::Receiver<bool>);
@@ -38,7 +34,7 @@ pub(crate) fn start(pulse: Arc<Pulse>) -> std::io::Result<(Alarm, Ringer)> {
         .spawn(move || {
             while gone.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
                 ringing.send_if_modified(|ringing| {
-                    let stuck = pulse.is_stuck();
+                    let stuck = pulse.look();
                     if stuck && !*ringing {
                         tracing::error!("storage is stuck; calls are refused until it moves");
                     }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use tidings_storage::{LogBatch, Store, StoreConfig};
 
 use crate::harness::session;
@@ -72,6 +73,14 @@ impl Role {
                 return Some(said.to_owned());
             }
         }
+    }
+
+    /// Stops all of it for a while, as a pause of its machine does.
+    pub(crate) fn pause(&self, time: Duration) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, Signal::STOP).unwrap();
+        std::thread::sleep(time);
+        kill_process(pid, Signal::CONT).unwrap();
     }
 
     /// As `kill -9` does.
