@@ -49,6 +49,10 @@
 //!   quorum that knew of no R. Healthy, for adding the next node, includes this. All that are
 //!   sealed say their `n`.
 //! - **An epoch that is not kept is opened again** (with back-off) once a quorum is alive.
+//! - **A node that was stopped waits for a quorum.** It goes on with a view in which all others are
+//!   dead, until it has heard of them again; what it opened alone would answer that clients are not
+//!   known who came in elsewhere meanwhile. So for three seconds it opens only with the promises of
+//!   a quorum; what it was opening before is given up.
 //! - **No catching up before a take-over**: step 3 fetches what is missing, up to a limit, and
 //!   the rest is filled up; reads that need it wait. Stretches below a gap are kept, and
 //!   served to others.
@@ -90,6 +94,8 @@
 //! - **A room is left when that is committed.** Until then its events are delivered: otherwise
 //!   the cursor goes on in other rooms of the slot, and a client that comes back before has a
 //!   gap in the room it is still in. (One node's form has this, too.)
+//! - **That a position is not known is said once an entry is committed**, as with a record: an owner
+//!   that was stopped has not heard of the epochs that others have opened since.
 //!
 //! *Records*
 //! - **`version` alone does not order puts**: an old home with several changes waiting passed
@@ -281,7 +287,7 @@ impl Slots {
 
     /// Who is there, as gossip has it. Whoever is ready joins the roster.
     pub fn view(&mut self, view: View, now: Now) {
-        self.context.now = now;
+        self.context.pass(now);
         let ready = view.ready.iter().copied();
         let ready = ready.filter(|node| !self.context.forgotten.contains(node));
         let before = self.context.roster.len();
@@ -332,7 +338,7 @@ impl Slots {
 
     /// A message arrived.
     pub fn message(&mut self, from: NodeId, slot: SlotNo, message: Message, now: Now) {
-        self.context.now = now;
+        self.context.pass(now);
         if !self.context.forgotten.contains(&from) {
             self.handle(from, slot, message);
         }
@@ -340,7 +346,7 @@ impl Slots {
 
     /// What a token stands for is on the disk.
     pub fn persisted(&mut self, token: Token, now: Now) {
-        self.context.now = now;
+        self.context.pass(now);
         match self.context.take(token) {
             Some(Then::Send(to, slot, message)) => self.context.send(to, slot, *message),
             Some(Then::Flushed(slot, eid, seq)) => {
@@ -356,7 +362,7 @@ impl Slots {
 
     /// Time passes; called at the latest every 100 ms.
     pub fn tick(&mut self, now: Now) {
-        self.context.now = now;
+        self.context.pass(now);
         // In one pass: what all slots take does not stay in the processor's caches until the next.
         let mut cost = 0;
         for slot in 0..self.machines.len() {

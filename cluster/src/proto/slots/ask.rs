@@ -29,7 +29,7 @@ impl Slots {
     /// place as far as the member is concerned, named so that it can still be proved after many
     /// epochs.
     pub fn ask(&mut self, rid: u64, slot: SlotNo, mut request: Request, now: super::Now) {
-        self.context.now = now;
+        self.context.pass(now);
         if let Request::Put { record, .. } = &mut request {
             for (room, (slot, start)) in &mut record.rooms {
                 let listening = self.listening.get(slot);
@@ -140,7 +140,7 @@ impl Slots {
     /// A local socket joins a room; [`Action::Joined`] says from where on it is fed, unless the
     /// room is left or cut before.
     pub fn join(&mut self, rid: u64, slot: SlotNo, room: &Room, now: super::Now) {
-        self.context.now = now;
+        self.context.pass(now);
         let Some(machine) = self.machines.get(usize::from(slot)) else {
             return;
         };
@@ -151,7 +151,7 @@ impl Slots {
 
     /// No local socket is in a room any more.
     pub fn leave(&mut self, slot: SlotNo, room: &Room, now: super::Now) {
-        self.context.now = now;
+        self.context.pass(now);
         if let Some(listening) = self.listening.get_mut(&slot) {
             listening.leave(slot, room, &mut self.context);
             self.forget_empty(slot);

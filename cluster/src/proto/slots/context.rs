@@ -28,12 +28,19 @@ pub(super) enum Then {
     Adopted(SlotNo, Eid),
 }
 
+/// Time is passed every 100 ms: after such a step the process had been stopped.
+const STOPPED_MS: u64 = 1000;
+/// How long a node that was stopped opens nothing without a quorum: it must hear of the others again.
+const PATIENCE_MS: u64 = 3000;
+
 #[derive(Clone, Debug)]
 pub(super) struct Context {
     pub(super) id: NodeId,
     pub(super) settings: Settings,
     pub(super) rules: Rules,
     pub(super) now: Now,
+    /// When this node last went on after it had been stopped.
+    pub(super) went_on_ms: Option<u64>,
     pub(super) view: View,
     /// By slot: ready nodes in the order in which they are to hold it.
     orders: Vec<Vec<NodeId>>,
@@ -60,6 +67,7 @@ impl Context {
             settings,
             rules,
             now: Now::default(),
+            went_on_ms: None,
             view: View::default(),
             orders: Vec::new(),
             alive: 1,
@@ -72,6 +80,21 @@ impl Context {
             last_token: 0,
             random: seed,
         }
+    }
+
+    /// It is later now.
+    pub(super) fn pass(&mut self, now: Now) {
+        if now.ms >= self.now.ms + STOPPED_MS && self.now != Now::default() {
+            self.went_on_ms = Some(now.ms);
+        }
+        self.now = now;
+    }
+
+    /// Whether this node was stopped a while ago, and may take others for dead of whom it has only not
+    /// heard again.
+    pub(super) fn is_patient(&self) -> bool {
+        let since = self.went_on_ms;
+        since.is_some_and(|since_ms| self.now.ms < since_ms + PATIENCE_MS)
     }
 
     /// How many nodes the cluster has: `n`.

@@ -46,7 +46,7 @@ impl PartialOrd for Position {
 }
 
 /// The present, as the edge sees it.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Now {
     /// This process's own monotonic milliseconds: for patience.
     pub ms: u64,

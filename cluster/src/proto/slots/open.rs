@@ -151,6 +151,10 @@ impl Machine {
         let Role::Opening(opening) = &mut self.role else {
             return;
         };
+        if context.went_on_ms > Some(opening.stage_since_ms) {
+            // Stopped meanwhile: others have long opened it without this node, or will.
+            return self.abort(context);
+        }
         let waited = context.now.ms.saturating_sub(opening.stage_since_ms);
         match opening.stage {
             Stage::Sealing => {
@@ -161,7 +165,10 @@ impl Machine {
                     .filter(|it| context.is_alive(**it));
                 let all = alive.all(|node| opening.answers.contains_key(node));
                 let own = opening.answers.contains_key(&context.id);
-                if own && (all || waited >= SEAL_MS) {
+                let enough = opening.answers.len() as u64
+                    >= install::quorum(&opening.answers, context)
+                    || !context.is_patient();
+                if own && enough && (all || waited >= SEAL_MS) {
                     self.choose(context);
                 } else if waited >= 2 * SEAL_MS {
                     self.abort(context);

@@ -18,6 +18,9 @@ use super::{
 /// How long the follower may take until another epoch is opened without it.
 const LATE_MS: u64 = 1000;
 
+/// A name that no client has: an entry that is to change nothing says that its record is gone.
+const NOBODY: &[u8] = b"nobody";
+
 /// What an answer says once an entry is committed.
 #[derive(Clone, Debug)]
 pub(super) enum Outcome {
@@ -26,6 +29,8 @@ pub(super) enum Outcome {
     Taken(Record, Option<(Pid, Home)>),
     /// There is no such record here: said by a node that still owns the slot.
     Lost,
+    /// What followed a position is not known here: the same.
+    Invalid,
 }
 
 /// Who is to be answered once an entry is committed.
@@ -130,11 +135,11 @@ impl Machine {
             }
             Request::Read { rooms, known, upto } => {
                 let answer = self.read(&rooms, &known, upto, context);
-                context.send(from, self.slot, Message::Told { rid, answer });
+                self.tell_read((from, rid), answer, context);
             }
             Request::History { room, after, limit } => {
                 let answer = self.history(&room, after, limit, context);
-                context.send(from, self.slot, Message::Told { rid, answer });
+                self.tell_read((from, rid), answer, context);
             }
             other => {
                 if let Some(answer) = self.change_record((from, rid), other, context) {
@@ -142,6 +147,18 @@ impl Machine {
                 }
             }
         }
+    }
+
+    /// Answers who has read. That a position is not known is said only once an entry is committed that
+    /// changes nothing: see [`Machine::lose`].
+    fn tell_read(&mut self, asker: (NodeId, u64), answer: Answer, context: &mut Context) {
+        if matches!(answer, Answer::Invalid) {
+            let pid = Pid::from_static(NOBODY);
+            let seq = self.append(Body::Record { pid, record: None }, context);
+            return self.answer_at(seq, asker, Outcome::Invalid, context);
+        }
+        let (to, rid) = asker;
+        context.send(to, self.slot, Message::Told { rid, answer });
     }
 
     fn emit(
@@ -269,6 +286,7 @@ impl Machine {
                         (taken, evict)
                     }
                     Outcome::Lost => (Answer::Lost, None),
+                    Outcome::Invalid => (Answer::Invalid, None),
                 };
                 context.send(to, self.slot, Message::Told { rid, answer });
                 if let Some((pid, home)) = evict {

@@ -1,5 +1,7 @@
 //! Who waits for an owner does not wait for a tick as well.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use bytes::Bytes;
 
 use super::group::{Group, settings};
@@ -56,13 +58,38 @@ fn what_waits_goes_on_when_an_owner_is_known() {
     assert!(group.rest[&at].iter().any(answer));
 }
 
-#[test]
-fn what_a_stopped_owner_does_not_know_is_not_lost() {
+/// What a node sees that sees nobody else.
+fn alone(id: NodeId) -> View {
+    View {
+        alive: BTreeSet::from([id]),
+        ready: BTreeSet::from([id]),
+        boots: BTreeMap::from([(id, 1)]),
+    }
+}
+
+/// A cluster whose owner of slot 0 was stopped, with an event on its way to the follower; meanwhile
+/// another opened the slot and a client's record was put. Returns the stopped node, which is not
+/// among the others, and the request of the client, which comes back to it.
+fn stopped() -> (Group, (NodeId, Slots), Request) {
     let mut group = Group::new(3, &settings());
     let owner = group.owner(0).unwrap();
-    let stopped = group.nodes.remove(&owner).unwrap();
+    let mut stopped = group.nodes.remove(&owner).unwrap();
+    let emit = Request::Emit {
+        room: Bytes::from_static(b"a:0"),
+        id: Bytes::from_static(b"id"),
+        payload: Bytes::new(),
+    };
+    stopped.ask(77, 0, emit, group.now());
+    for action in stopped.actions() {
+        if let Action::Store {
+            token: Some(token), ..
+        } = action
+        {
+            stopped.persisted(token, group.now());
+        }
+    }
     group.look();
-    group.run(3000);
+    group.run(8000);
     let other = group.owner(0).unwrap();
     let pid = Bytes::from_static(b"pid");
     let home = |node, connection| Home {
@@ -83,12 +110,80 @@ fn what_a_stopped_owner_does_not_know_is_not_lost() {
         group.ask(other, 0, put),
         Answer::Done { kept: true, .. }
     ));
-    group.nodes.insert(owner, stopped);
     let take = Request::Take {
         pid,
         home: home(owner, 1),
         offset: None,
     };
+    (group, (owner, stopped), take)
+}
+
+#[test]
+fn what_a_stopped_owner_does_not_know_is_not_lost() {
+    let (mut group, (owner, stopped), take) = stopped();
+    group.nodes.insert(owner, stopped);
     let answer = group.ask(owner, 0, take);
     assert!(matches!(answer, Answer::Taken { .. }), "{answer:?}");
+}
+
+/// When it goes on, its gossip takes all others for dead until it has heard of them again.
+#[test]
+fn nor_is_it_while_the_stopped_owner_sees_nobody() {
+    let (mut group, (owner, mut stopped), take) = stopped();
+    stopped.view(alone(owner), group.now());
+    stopped.tick(group.now());
+    stopped.ask(78, 0, take, group.now());
+    group.nodes.insert(owner, stopped);
+    group.settle();
+    group.run(1000);
+    group.look();
+    group.run(2000);
+    let mut rest = group.rest.remove(&owner).unwrap().into_iter();
+    let answer = rest.find_map(|action| match action {
+        Action::Answer { rid: 78, answer } => Some(answer),
+        _ => None,
+    });
+    assert!(matches!(answer, Some(Answer::Taken { .. })), "{answer:?}");
+}
+
+/// A node that was stopped, and sees nobody for longer, is as any other that is cut off.
+#[test]
+fn a_stopped_node_that_stays_alone_goes_on() {
+    let (mut group, (owner, mut stopped), _) = stopped();
+    group.nodes.clear();
+    stopped.view(alone(owner), group.now());
+    group.nodes.insert(owner, stopped);
+    group.run(5000);
+    assert_eq!(group.owner(0), Some(owner));
+    let answer = group.emit(owner, "a:0", 1, Bytes::new());
+    let kept = matches!(answer, Answer::Done { kept: true, .. });
+    assert!(matches!(answer, Answer::Done { .. }) && !kept, "{answer:?}");
+}
+
+/// Nor is it said of a client that what it missed cannot be known.
+#[test]
+fn what_a_stopped_owner_cannot_follow_is_not_refused() {
+    let (mut group, (owner, stopped), _) = stopped();
+    let other = group.owner(0).unwrap();
+    let Answer::Done { position, .. } = group.emit(other, "a:0", 1, Bytes::new()) else {
+        panic!("it is not taken");
+    };
+    group.emit(other, "a:0", 2, Bytes::new());
+    group.nodes.insert(owner, stopped);
+    let room = Bytes::from_static(b"a:0");
+    let read = Request::Read {
+        rooms: vec![(room.clone(), position)],
+        known: vec![position],
+        upto: None,
+    };
+    let history = Request::History {
+        room,
+        after: Some(position),
+        limit: 10,
+    };
+    for request in [read, history] {
+        let answer = group.ask(owner, 0, request);
+        let found = matches!(&answer, Answer::Entries { entries, .. } if entries.len() == 1);
+        assert!(found, "{answer:?}");
+    }
 }
