@@ -54,7 +54,7 @@ function serveSuite(http, heartbeat = { pingInterval: 300, pingTimeout: 200 }) {
 function serveKit(http) {
   const io = new Server({
     pingInterval: 1000,
-    pingTimeout: 700,
+    pingTimeout: 2000,
     connectionStateRecovery: { maxDisconnectionDuration: 120_000 },
     cors: { origin: true, credentials: true },
   });

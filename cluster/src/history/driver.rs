@@ -191,7 +191,8 @@ impl Driver {
             false => Holds::Yes,
         });
         self.look();
-        self.core.tick(now);
+        // The core has been told a later time.
+        self.core.tick(self.now());
         self.act();
         self.disk.start(true);
         self.reigns.show(self.size(), &self.shared.figures);
@@ -370,7 +371,7 @@ impl Driver {
     }
 }
 
-/// Whether a request leads to something that must be stored.
+/// Whether a request leads to something that must be stored, whatever is found.
 pub(super) fn appends(request: &Request) -> bool {
     !matches!(request, Request::Read { .. } | Request::History { .. })
 }

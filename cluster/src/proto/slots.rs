@@ -52,7 +52,7 @@
 //! - **A node that was stopped waits for a quorum.** It goes on with a view in which all others are
 //!   dead, until it has heard of them again; what it opened alone would answer that clients are not
 //!   known who came in elsewhere meanwhile. So for three seconds it opens only with the promises of
-//!   a quorum; what it was opening before is given up.
+//!   a quorum, if it saw one before; what it was opening before is given up.
 //! - **No catching up before a take-over**: step 3 fetches what is missing, up to a limit, and
 //!   the rest is filled up; reads that need it wait. Stretches below a gap are kept, and
 //!   served to others.

@@ -65,7 +65,7 @@ each_is_missed! {
     a_feed_resumes: FeedResumes 5,
     a_feed_is_in_order: FeedInOrder 5,
     old_homes_cannot_write: RefuseOldHome 25,
-    a_fork_is_noticed: NoticeFork 4009,
+    a_fork_is_noticed: NoticeFork 2572,
     records_are_put_again: PutAgain 3,
     a_cursor_goes_on: KeepCursor 1,
     a_stale_offset_is_ignored: IgnoreStale 1,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 /// How often the watcher looks at the pulse.
-pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(500);
+pub(crate) const WATCH_EVERY: Duration = Duration::from_millis(500);
 
 /// A storage thread that has not moved for this long is stuck.
 pub(crate) const STUCK_AFTER: Duration = Duration::from_secs(5);
@@ -57,7 +57,7 @@ impl Pulse {
         self.steps.store((steps | 1) + 1, Relaxed);
     }
 
-    /// The watcher looks, every [`LOOK_EVERY`]. Says whether the thread is stuck.
+    /// The watcher looks, every [`WATCH_EVERY`]. Says whether the thread is stuck.
     pub(crate) fn look(&self) -> bool {
         let steps = self.steps.load(Relaxed);
         let moved = self.seen.swap(steps, Relaxed) != steps;
@@ -73,7 +73,7 @@ impl Pulse {
     /// while it has no work.
     pub(crate) fn still_for(&self) -> Duration {
         let looks = self.still.load(Relaxed);
-        LOOK_EVERY.saturating_mul(u32::try_from(looks).unwrap_or(u32::MAX))
+        WATCH_EVERY.saturating_mul(u32::try_from(looks).unwrap_or(u32::MAX))
     }
 
     pub(crate) fn is_stuck(&self) -> bool {
@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn only_a_busy_thread_can_be_stuck() {
         let pulse = Pulse::new(0);
-        let looks = STUCK_AFTER.as_millis() / LOOK_EVERY.as_millis();
+        let looks = STUCK_AFTER.as_millis() / WATCH_EVERY.as_millis();
         for _ in 0..=looks {
             assert!(!pulse.look(), "it rests");
         }
@@ -137,7 +137,7 @@ mod tests {
         pulse.beat();
         assert!(!pulse.look(), "it has moved");
         pulse.look();
-        assert_eq!(pulse.still_for(), LOOK_EVERY);
+        assert_eq!(pulse.still_for(), WATCH_EVERY);
         pulse.rest();
         assert!(!pulse.look());
         assert_eq!(pulse.still_for(), Duration::ZERO);

@@ -7,7 +7,7 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 
 use tokio::sync::watch;
 
-use crate::store::pulse::{LOOK_EVERY, Pulse};
+use crate::store::pulse::{Pulse, WATCH_EVERY};
 
 /// Tells whether the storage thread is stuck.
 pub(crate) struct Alarm(watch::Receiver<bool>);
@@ -32,7 +32,7 @@ pub(crate) fn start(pulse: Arc<Pulse>) -> std::io::Result<(Alarm, Ringer)> {
     std::thread::Builder::new()
         .name("tidings-store-watch".to_owned())
         .spawn(move || {
-            while gone.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
+            let look = || {
                 ringing.send_if_modified(|ringing| {
                     let stuck = pulse.look();
                     if stuck && !*ringing {
@@ -40,7 +40,12 @@ pub(crate) fn start(pulse: Arc<Pulse>) -> std::io::Result<(Alarm, Ringer)> {
                     }
                     std::mem::replace(ringing, stuck) != stuck
                 });
+            };
+            while gone.recv_timeout(WATCH_EVERY) == Err(RecvTimeoutError::Timeout) {
+                look();
             }
+            // It may have been stuck until it ended.
+            look();
         })?;
     Ok((Alarm(alarm), Ringer(ringer)))
 }

@@ -76,8 +76,8 @@ check("that falls silent is dropped for it", async (cleanup) => {
   const began = Date.now();
   const reason = await until("the server gave up", () => goneReason(id));
   assert.equal(reason, "ping timeout");
-  // A ping is due within 1 s of the connection, its answer 0.7 s later.
-  assert.ok(Date.now() - began < 5000);
+  // A ping is due within 1 s of the connection, its answer 2 s later.
+  assert.ok(Date.now() - began < 8000);
 });
 
 check("may be in two namespaces and leave one", async (cleanup) => {

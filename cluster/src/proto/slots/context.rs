@@ -28,7 +28,7 @@ pub(super) enum Then {
     Adopted(SlotNo, Eid),
 }
 
-/// Time is passed every 100 ms: after such a step the process had been stopped.
+/// Time is passed every 100 ms: before so long a step the process was stopped, or had no processor.
 const STOPPED_MS: u64 = 1000;
 /// How long a node that was stopped opens nothing without a quorum: it must hear of the others again.
 const PATIENCE_MS: u64 = 3000;
@@ -40,7 +40,9 @@ pub(super) struct Context {
     pub(super) rules: Rules,
     pub(super) now: Now,
     /// When this node last went on after it had been stopped.
-    pub(super) went_on_ms: Option<u64>,
+    resumed_ms: Option<u64>,
+    /// For how long it waits for the others.
+    patience_ms: u64,
     pub(super) view: View,
     /// By slot: ready nodes in the order in which they are to hold it.
     orders: Vec<Vec<NodeId>>,
@@ -67,7 +69,8 @@ impl Context {
             settings,
             rules,
             now: Now::default(),
-            went_on_ms: None,
+            resumed_ms: None,
+            patience_ms: 0,
             view: View::default(),
             orders: Vec::new(),
             alive: 1,
@@ -82,19 +85,34 @@ impl Context {
         }
     }
 
-    /// It is later now.
+    /// It is later now. Patience is a matter of time in which this node ran: it is not used up by
+    /// another stop, nor drawn out by many. A node that saw no quorum before has nobody to wait for.
     pub(super) fn pass(&mut self, now: Now) {
-        if now.ms >= self.now.ms + STOPPED_MS && self.now != Now::default() {
-            self.went_on_ms = Some(now.ms);
-        }
+        let is_first = self.now == Now::default();
+        let step_ms = now.ms.saturating_sub(self.now.ms);
         self.now = now;
+        if is_first {
+            return;
+        }
+        if step_ms < STOPPED_MS {
+            self.patience_ms = self.patience_ms.saturating_sub(step_ms);
+            return;
+        }
+        self.resumed_ms = Some(now.ms);
+        if self.alive > self.size() / 2 {
+            self.patience_ms = PATIENCE_MS;
+        }
     }
 
-    /// Whether this node was stopped a while ago, and may take others for dead of whom it has only not
-    /// heard again.
+    /// Whether this node may take others for dead of whom it has only not heard again since it was
+    /// stopped.
     pub(super) fn is_patient(&self) -> bool {
-        let since = self.went_on_ms;
-        since.is_some_and(|since_ms| self.now.ms < since_ms + PATIENCE_MS)
+        self.patience_ms > 0
+    }
+
+    /// Whether this node was stopped since then.
+    pub(super) fn was_stopped_since(&self, ms: u64) -> bool {
+        self.resumed_ms.is_some_and(|resumed_ms| resumed_ms > ms)
     }
 
     /// How many nodes the cluster has: `n`.

@@ -37,6 +37,7 @@ enum Stage {
 #[derive(Clone, Debug)]
 pub(super) struct Opening {
     pub(super) eid: Eid,
+    began_ms: u64,
     stage: Stage,
     stage_since_ms: u64,
     asked_ms: u64,
@@ -69,6 +70,7 @@ impl Machine {
         });
         self.role = Role::Opening(Box::new(Opening {
             eid,
+            began_ms: context.now.ms,
             stage: Stage::Sealing,
             stage_since_ms: context.now.ms,
             asked_ms: context.now.ms,
@@ -151,8 +153,8 @@ impl Machine {
         let Role::Opening(opening) = &mut self.role else {
             return;
         };
-        if context.went_on_ms > Some(opening.stage_since_ms) {
-            // Stopped meanwhile: others have long opened it without this node, or will.
+        if context.was_stopped_since(opening.began_ms) {
+            // Others have long opened it without this node, or will.
             return self.abort(context);
         }
         let waited = context.now.ms.saturating_sub(opening.stage_since_ms);

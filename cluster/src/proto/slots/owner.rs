@@ -18,7 +18,8 @@ use super::{
 /// How long the follower may take until another epoch is opened without it.
 const LATE_MS: u64 = 1000;
 
-/// A name that no client has: an entry that is to change nothing says that its record is gone.
+/// Names no client, as theirs are longer: an entry that is to change nothing says that its record is
+/// gone.
 const NOBODY: &[u8] = b"nobody";
 
 /// What an answer says once an entry is committed.
@@ -27,9 +28,9 @@ pub(super) enum Outcome {
     Done,
     /// The record was taken over from a home.
     Taken(Record, Option<(Pid, Home)>),
-    /// There is no such record here: said by a node that still owns the slot.
+    /// There is no such record here.
     Lost,
-    /// What followed a position is not known here: the same.
+    /// What followed a position is not known here.
     Invalid,
 }
 
@@ -60,6 +61,10 @@ pub(super) struct Ownership {
     pub(super) copied_ms: u64,
     pub(super) copying: Copying,
     waiting: BTreeMap<u64, Vec<Waiting>>,
+    /// Who is to be told that something is not known here, once that is proved; and the entry that
+    /// proves it for those before.
+    denied: BTreeMap<(NodeId, u64), Outcome>,
+    proof: u64,
     pub(super) feeder: Feeder,
     /// Since when homes are seen to be gone.
     pub(super) gone: BTreeMap<(NodeId, u64), u64>,
@@ -86,6 +91,8 @@ impl Ownership {
             copied_ms: context.now.ms,
             copying: Copying::new(end),
             waiting: BTreeMap::new(),
+            denied: BTreeMap::new(),
+            proof: 0,
             feeder: Feeder::default(),
             gone: BTreeMap::new(),
             swept_ms: context.now.ms,
@@ -103,9 +110,11 @@ impl Ownership {
 
     /// Tells all that wait that the outcome is unknown.
     pub(super) fn turn_away(self, slot: SlotNo, context: &mut Context) {
-        for waiting in self.waiting.into_values().flatten() {
-            let (rid, answer) = (waiting.rid, Answer::NotOwner);
-            context.send(waiting.to, slot, Message::Told { rid, answer });
+        let waiting = self.waiting.into_values().flatten();
+        let waiting = waiting.map(|it| (it.to, it.rid));
+        for (to, rid) in waiting.chain(self.denied.into_keys()) {
+            let answer = Answer::NotOwner;
+            context.send(to, slot, Message::Told { rid, answer });
         }
     }
 }
@@ -149,16 +158,47 @@ impl Machine {
         }
     }
 
-    /// Answers who has read. That a position is not known is said only once an entry is committed that
-    /// changes nothing: see [`Machine::lose`].
     fn tell_read(&mut self, asker: (NodeId, u64), answer: Answer, context: &mut Context) {
         if matches!(answer, Answer::Invalid) {
-            let pid = Pid::from_static(NOBODY);
-            let seq = self.append(Body::Record { pid, record: None }, context);
-            return self.answer_at(seq, asker, Outcome::Invalid, context);
+            return self.deny(asker, Outcome::Invalid, context);
         }
         let (to, rid) = asker;
         context.send(to, self.slot, Message::Told { rid, answer });
+    }
+
+    /// Says that something is not known here once an entry is committed that changes nothing: a node
+    /// that was stopped for a while does not know at once that others have opened the slot without
+    /// it, and what it lacks is not lost.
+    pub(super) fn deny(&mut self, asker: (NodeId, u64), outcome: Outcome, context: &mut Context) {
+        let Role::Open(owned) = &mut self.role else {
+            return;
+        };
+        let (to, rid) = asker;
+        let mut under_way = owned.waiting.get(&owned.proof).into_iter().flatten();
+        if !under_way.any(|it| (it.to, it.rid) == (to, rid)) {
+            owned.denied.insert(asker, outcome);
+            self.prove(context);
+        }
+    }
+
+    /// One entry at a time proves it to all who wait, so that many who ask cost no more than one. An
+    /// entry that is on its way says nothing of those who ask after it.
+    fn prove(&mut self, context: &mut Context) {
+        let Role::Open(owned) = &mut self.role else {
+            return;
+        };
+        if owned.proof > owned.commit || owned.denied.is_empty() {
+            return;
+        }
+        let denied = std::mem::take(&mut owned.denied);
+        let pid = Pid::from_static(NOBODY);
+        let seq = self.append(Body::Record { pid, record: None }, context);
+        if let Role::Open(owned) = &mut self.role {
+            owned.proof = seq;
+        }
+        for (asker, outcome) in denied {
+            self.answer_at(seq, asker, outcome, context);
+        }
     }
 
     fn emit(
@@ -254,6 +294,7 @@ impl Machine {
                 kept: owned.kept,
             });
             self.answer_committed(context);
+            self.prove(context);
             self.feed(context);
         }
     }

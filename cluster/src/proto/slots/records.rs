@@ -87,15 +87,6 @@ impl Machine {
         None
     }
 
-    /// Says that a record is lost once an entry is committed that changes nothing: a node that was
-    /// stopped for a while does not know at once that others have opened the slot without it, and
-    /// what it lacks is not lost.
-    fn lose(&mut self, asker: (NodeId, u64), pid: Pid, context: &mut Context) -> Option<Answer> {
-        let kept = self.log.records.get(&pid);
-        let record = kept.map(|kept| kept.record.clone());
-        self.write(asker, pid, record, Outcome::Lost, context)
-    }
-
     fn put(
         &mut self,
         asker: (NodeId, u64),
@@ -107,7 +98,8 @@ impl Machine {
         let Some(kept) = self.log.records.get(&pid) else {
             // One that was deleted, or lost with a branch: only a new one can begin.
             if last.is_some() {
-                return Some(Answer::Lost);
+                self.deny(asker, Outcome::Lost, context);
+                return None;
             }
             return self.write(asker, pid, Some(record), Outcome::Done, context);
         };
@@ -158,7 +150,8 @@ impl Machine {
         context: &mut Context,
     ) -> Option<Answer> {
         let Some(kept) = self.log.records.get(&pid) else {
-            return self.lose(asker, pid, context);
+            self.deny(asker, Outcome::Lost, context);
+            return None;
         };
         let offset = offset.filter(|(text, _)| kept.record.stale.as_ref() != Some(text));
         if let Some((_, written)) = offset
@@ -167,7 +160,8 @@ impl Machine {
         {
             // This record lacks what the socket that sent the offset had written: its offset says
             // nothing about the rooms that are known here.
-            return self.lose(asker, pid, context);
+            self.deny(asker, Outcome::Lost, context);
+            return None;
         }
         let (mut record, seq) = (kept.record.clone(), kept.seq);
         if record.home == home {
@@ -178,7 +172,8 @@ impl Machine {
             .gone_ms
             .is_some_and(|gone| self.is_over(gone, context))
         {
-            return self.lose(asker, pid, context);
+            self.deny(asker, Outcome::Lost, context);
+            return None;
         }
         let old = record.take(home);
         let taken = Outcome::Taken(record.clone(), Some((pid.clone(), old)));

@@ -115,7 +115,7 @@ fn configure(
     let (interval, timeout, connect) = match arguments.profile {
         Profile::Suite => (300, 200, 1000),
         Profile::Patient => (25_000, 20_000, 45_000),
-        Profile::Kit => (1000, 700, 45_000),
+        Profile::Kit => (1000, 2000, 45_000),
     };
     config.engine.ping_interval = Duration::from_millis(interval);
     config.engine.ping_timeout = Duration::from_millis(timeout);

@@ -33,6 +33,9 @@ pub(super) struct Group {
     pub(super) messages: usize,
     /// Whether messages are measured.
     pub(super) measures: bool,
+    /// Which messages do not arrive but are held: to whom, from whom, of which slot.
+    pub(super) holds: fn(&Message) -> bool,
+    pub(super) held: Vec<(NodeId, NodeId, SlotNo, Message)>,
     rid: u64,
 }
 
@@ -46,6 +49,8 @@ impl Group {
             largest: 0,
             messages: 0,
             measures: true,
+            holds: |_| false,
+            held: Vec::new(),
             rid: 0,
         };
         for id in 1..=count {
@@ -126,7 +131,9 @@ impl Group {
                 if self.measures {
                     self.largest = self.largest.max(message.encode(slot).len());
                 }
-                if let Some(node) = self.nodes.get_mut(&to) {
+                if (self.holds)(&message) {
+                    self.held.push((to, id, slot, message));
+                } else if let Some(node) = self.nodes.get_mut(&to) {
                     node.message(id, slot, message, now);
                 }
             }

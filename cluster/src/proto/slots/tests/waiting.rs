@@ -163,27 +163,90 @@ fn a_stopped_node_that_stays_alone_goes_on() {
 /// Nor is it said of a client that what it missed cannot be known.
 #[test]
 fn what_a_stopped_owner_cannot_follow_is_not_refused() {
-    let (mut group, (owner, stopped), _) = stopped();
-    let other = group.owner(0).unwrap();
-    let Answer::Done { position, .. } = group.emit(other, "a:0", 1, Bytes::new()) else {
-        panic!("it is not taken");
-    };
-    group.emit(other, "a:0", 2, Bytes::new());
-    group.nodes.insert(owner, stopped);
     let room = Bytes::from_static(b"a:0");
-    let read = Request::Read {
-        rooms: vec![(room.clone(), position)],
-        known: vec![position],
+    let read = |after| Request::Read {
+        rooms: vec![(room.clone(), after)],
+        known: vec![after],
         upto: None,
     };
-    let history = Request::History {
-        room,
-        after: Some(position),
+    let history = |after| Request::History {
+        room: room.clone(),
+        after: Some(after),
         limit: 10,
     };
-    for request in [read, history] {
-        let answer = group.ask(owner, 0, request);
+    for request in [&read as &dyn Fn(Position) -> Request, &history] {
+        let (mut group, (owner, stopped), _) = stopped();
+        let other = group.owner(0).unwrap();
+        let Answer::Done { position, .. } = group.emit(other, "a:0", 1, Bytes::new()) else {
+            panic!("it is not taken");
+        };
+        group.emit(other, "a:0", 2, Bytes::new());
+        group.nodes.insert(owner, stopped);
+        let answer = group.ask(owner, 0, request(position));
         let found = matches!(&answer, Answer::Entries { entries, .. } if entries.len() == 1);
         assert!(found, "{answer:?}");
     }
+}
+
+/// What it was opening when it was stopped, it does not open alone with an answer from before.
+#[test]
+fn what_a_stopped_node_was_opening_is_given_up() {
+    let mut group = Group::new(3, &settings());
+    let owner = group.owner(0).unwrap();
+    let away = group.nodes.remove(&owner).unwrap();
+    group.look();
+    group.run(3000);
+    let other = group.owner(0).unwrap();
+    group.emit(other, "a:0", 1, Bytes::new());
+    group.nodes.insert(owner, away);
+    group.look();
+    // It comes back and fetches what it lacks.
+    group.holds = |message| matches!(message, Message::Fetched { .. });
+    let is_of_0 = |it: &(NodeId, NodeId, SlotNo, Message)| (it.0, it.2) == (owner, 0);
+    while !group.held.iter().any(is_of_0) {
+        group.run(100);
+    }
+    let mut stopped = group.nodes.remove(&owner).unwrap();
+    group.holds = |_| false;
+    group.look();
+    group.run(8000);
+    assert!(group.owner(0).is_some());
+    let held = std::mem::take(&mut group.held).into_iter();
+    for (_, from, slot, fetched) in held.filter(is_of_0) {
+        stopped.message(from, slot, fetched, group.now());
+    }
+    stopped.view(alone(owner), group.now());
+    group.nodes.insert(owner, stopped);
+    group.run(2000);
+    assert!(group.nodes[&owner].peek(0).open.is_none());
+}
+
+/// However many are told so, and however often they ask.
+#[test]
+fn what_is_not_known_costs_no_more_than_an_entry_at_a_time() {
+    let mut group = Group::new(3, &settings());
+    let owner = group.owner(0).unwrap();
+    let entries = |group: &Group| group.nodes[&owner].look(0).entries;
+    let (before, now) = (entries(&group), group.now());
+    let node = group.nodes.get_mut(&owner).unwrap();
+    for rid in 100..200 {
+        let take = Request::Take {
+            pid: Bytes::from(format!("pid {rid}")),
+            home: Home {
+                node: owner,
+                boot: 1,
+                connection: rid,
+            },
+            offset: None,
+        };
+        node.ask(rid, 0, take, now);
+    }
+    group.settle();
+    let rest = group.rest.remove(&owner).unwrap().into_iter();
+    let is_lost = |action: &Action| {
+        let answer = Answer::Lost;
+        matches!(action, Action::Answer { answer: it, .. } if *it == answer)
+    };
+    assert_eq!(rest.filter(is_lost).count(), 100);
+    assert!(entries(&group) <= before + 2, "{before}");
 }
