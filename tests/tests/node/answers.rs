@@ -2,7 +2,7 @@
 
 use std::net::TcpStream;
 
-use futures_util::future::join_all;
+use futures_util::{StreamExt, stream};
 use serde_json::json;
 use tidings_tests::{EngineWs, Node, RunningNode};
 
@@ -10,6 +10,9 @@ const LIVE: &str = "[channels.news]\nrooms = [\"news\"]\n";
 
 /// So many that writing to all of them takes much longer than an answer.
 const CLIENTS: usize = 3000;
+
+/// So many of them come at a time: all at once would be another test.
+const AT_ONCE: usize = 200;
 
 /// One in so many is looked at while the shard writes.
 const WATCHED: usize = 100;
@@ -57,7 +60,8 @@ impl Crowd {
             .config("limits.events_per_minute_per_user", 0)
             .start()
             .await;
-        let coming = join_all((0..CLIENTS).map(|_| connected(&node))).await;
+        let coming = stream::iter(0..CLIENTS).map(|_| connected(&node));
+        let coming: Vec<_> = coming.buffered(AT_ONCE).collect().await;
         let (mut clients, mut watched) = (Vec::new(), Vec::new());
         for (nth, (client, _, stream)) in coming.into_iter().enumerate() {
             clients.push(client);
