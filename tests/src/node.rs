@@ -70,7 +70,8 @@ impl Node {
             .config("listen.private", port::address())
             .config("limits.connections_per_minute_per_ip", 0)
             .config("drain.spread", "50ms")
-            .config("drain.deadline", "5s")
+            // Written back by a compiler, a disk may let a flush wait for seconds.
+            .config("drain.deadline", "15s")
     }
 
     /// Sets a key of the configuration file.

@@ -15,8 +15,10 @@ use crate::{
 pub struct Drained {
     /// All clients were told to move.
     pub clients: bool,
-    /// All work was finished.
+    /// All work that was taken was finished.
     pub work: bool,
+    /// The log of recoverable rooms was handed over and stored.
+    pub history: bool,
     /// The store was closed.
     pub store: bool,
 }
@@ -24,7 +26,7 @@ pub struct Drained {
 impl Drained {
     /// Whether nothing was cut.
     pub fn is_clean(self) -> bool {
-        self.clients && self.work && self.store
+        self.clients && self.work && self.history && self.store
     }
 }
 
@@ -72,7 +74,8 @@ impl Gateway {
         drop(shards);
         Drained {
             clients: moved.is_ok(),
-            work: finished.is_ok() && fed.is_ok(),
+            work: finished.is_ok(),
+            history: fed.is_ok(),
             store: closed.is_ok(),
         }
     }

@@ -240,15 +240,21 @@ async fn failures_lock_and_say_nothing() {
     let node = node_with_root().await;
     let mut told = Vec::new();
     for name in ["root", "nobody"] {
-        let mut answers = Vec::new();
-        for _ in 0..6 {
+        let mut refused = Vec::new();
+        // On a busy machine one try may take longer than the first wait lasts. Each is twice as long.
+        let locked = loop {
             let answer = log_in(&node, name, "a wrong password", &[]).await;
             assert!(answer.header("set-cookie").is_none());
-            answers.push((answer.status, answer.json()));
-        }
-        let statuses: Vec<_> = answers.iter().map(|(status, _)| *status).collect();
-        assert_eq!(statuses, [401, 401, 401, 401, 401, 429], "{name}");
-        told.push(answers);
+            if answer.status == 429 {
+                break answer.json();
+            }
+            assert_eq!(answer.status, 401, "{name}");
+            refused.push(answer.json());
+            assert!(refused.len() < 8, "{name} is not locked");
+        };
+        assert!(refused.len() >= 5, "{name} is locked after {refused:?}");
+        refused.dedup();
+        told.push((refused, locked));
     }
     assert_eq!(
         told[0], told[1],
@@ -258,14 +264,16 @@ async fn failures_lock_and_say_nothing() {
     let begun = Instant::now();
     let locked = log_in(&node, "root", PASSWORD, &[]).await;
     if locked.status == 429 {
-        assert_eq!(locked.header("retry-after"), Some("1"));
+        let wait = locked.header("retry-after");
+        let wait: u64 = wait.and_then(|it| it.parse().ok()).expect("seconds");
+        assert!((1..=8).contains(&wait), "{wait} s");
     } else {
         assert!(
             begun.elapsed() > Duration::from_millis(100),
             "it was not locked"
         );
     }
-    eventually("the lock of a second opens", async || {
+    eventually("the lock opens", async || {
         log_in(&node, "root", PASSWORD, &[]).await.status == 200
     })
     .await;
