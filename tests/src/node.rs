@@ -70,7 +70,7 @@ impl Node {
             .config("listen.private", port::address())
             .config("limits.connections_per_minute_per_ip", 0)
             .config("drain.spread", "50ms")
-            // Written back by a compiler, a disk may let a flush wait for seconds.
+            // On a busy machine one took more than 5 s now and then.
             .config("drain.deadline", "15s")
     }
 
